@@ -1,0 +1,249 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// Kind is the shape of a call, as its caller sees it.
+type Kind int
+
+// The kinds of calls.
+const (
+	KindUnary  Kind = iota // one request, one reply
+	KindStream             // one request, a stream of messages back
+	KindBidi               // a stream of messages each way
+)
+
+// String returns the kind's name: "unary", "stream" or "bidi".
+func (k Kind) String() string { return [...]string{"unary", "stream", "bidi"}[k] }
+
+func kindOfCall(flags uint8) Kind {
+	switch {
+	case flags&flagStream == 0:
+		return KindUnary
+	case flags&flagEnd != 0:
+		return KindStream
+	default:
+		return KindBidi
+	}
+}
+
+// Call is a call as its handler sees it. Recv and Send may be called from two
+// goroutines at once, each from one at a time, and not after the handler has
+// returned.
+type Call struct {
+	Method   string
+	Metadata map[string]string
+	Body     []byte // the encoded request; empty if there was none
+	Kind     Kind
+	Peer     Hello // what the caller said of itself
+
+	id      uint64
+	timeout time.Duration
+	conn    *ServerConn
+	stream  *yamux.Stream // nil for a call on the lane
+	ended   bool          // the caller sends no more messages
+	ctx     context.Context
+}
+
+// refusedError is a handler's refusal of a call that it has not run.
+type refusedError struct{ refusal *Error }
+
+func (e *refusedError) Error() string { return e.refusal.Error() }
+
+// Refuse marks e as the refusal of a call that no handler has seen, so that
+// the caller may safely make it again. It is for dispatchers; a handler's
+// error says with its code what it means.
+func Refuse(e *Error) error {
+	refused := *e
+	refused.NotRun = true
+	return &refusedError{&refused}
+}
+
+func (h requestHeader) timeout() time.Duration { return time.Duration(h.Timeout) }
+
+// context returns the context for the call's handler. It is kept in the call
+// for the errors of Recv and Send.
+func (c *Call) context(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if c.timeout > 0 {
+		timed, stop := context.WithTimeout(ctx, c.timeout)
+		c.ctx = timed
+		return timed, func(cause error) { cancel(cause); stop() }
+	}
+	c.ctx = ctx
+	return ctx, cancel
+}
+
+// Recv returns the caller's next message, and io.EOF when there are no more. A
+// message over the size limit is an [*Error] and is skipped. When the call's
+// context ends Recv returns its cause.
+func (c *Call) Recv() ([]byte, error) {
+	if c.ended {
+		return nil, io.EOF
+	}
+	if err := c.cause(nil); err != nil {
+		return nil, err
+	}
+	h, payload, err := c.conn.readFrame(c.stream)
+	switch {
+	case err != nil:
+		return nil, c.cause(err)
+	case h.id != c.id:
+		return nil, fmt.Errorf("%w: frame of call %d on the stream of call %d", ErrProtocol, h.id, c.id)
+	case h.typ == frameMessage:
+		return payload, nil
+	case h.typ == frameEnd:
+		c.ended = true
+		return nil, io.EOF
+	default:
+		return nil, fmt.Errorf("%w: frame of type %d on a stream", ErrProtocol, h.typ)
+	}
+}
+
+// Send sends a message to the caller and waits while the caller is slow. When
+// the call's context ends Send returns its cause.
+func (c *Call) Send(msg []byte) error {
+	if c.Kind == KindUnary {
+		return fmt.Errorf("send a message: the caller of %s takes none", c.Method)
+	}
+	if err := c.cause(nil); err != nil {
+		return err
+	}
+	if limit := min(c.conn.max, c.conn.peerMax); len(msg) > limit {
+		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", len(msg), limit)}
+	}
+	if err := c.conn.writeTo(c.stream, reply{header{typ: frameMessage, id: c.id}, msg}); err != nil {
+		return c.cause(err)
+	}
+	return nil
+}
+
+// writeTo writes a frame to a stream.
+func (c *ServerConn) writeTo(stream *yamux.Stream, r reply) error {
+	frame := newFrame(r.header, r.payload)
+	defer putBuffer(frame)
+	_, err := stream.Write(*frame)
+	return err
+}
+
+// cause prefers the end of the call's context to what it did to the stream.
+func (c *Call) cause(err error) error {
+	if cause := context.Cause(c.ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// serveStream answers the calls on one stream, one after the other.
+func (c *ServerConn) serveStream(ctx context.Context, stream *yamux.Stream, handle Handler) {
+	defer stream.Close()
+	for {
+		if err := c.serveNext(ctx, stream, handle); errors.Is(err, ErrProtocol) {
+			c.broken(err)
+			return
+		} else if err != nil {
+			return
+		}
+		stream.Shrink()
+	}
+}
+
+// serveNext reads a frame that opens a call or fetches a result and answers
+// it. An error means that the stream can't be used for another.
+func (c *ServerConn) serveNext(ctx context.Context, stream *yamux.Stream, handle Handler) error {
+	h, payload, err := c.readFrame(stream)
+	_, tooLarge := errors.AsType[*Error](err)
+	switch {
+	case err != nil && !tooLarge:
+		return err
+	case h.typ == frameFetch:
+		return c.fetch(stream, h.id)
+	case h.typ == frameRequest && tooLarge:
+		refusal := notRun(CodeTooLarge, "", "%v", err)
+		return c.writeTo(stream, reply{header{typ: frameFail, id: h.id}, encodeFail(refusal)})
+	case h.typ == frameRequest:
+		return c.serveRequest(ctx, stream, h, payload, handle)
+	default:
+		return fmt.Errorf("%w: frame of type %d between the calls on a stream", ErrProtocol, h.typ)
+	}
+}
+
+// readFrame reads a frame from the caller. The payload of one over the limit
+// is skipped, so that the stream stays in step, and the error says so.
+func (c *ServerConn) readFrame(stream *yamux.Stream) (header, []byte, error) {
+	h, err := readHeader(stream)
+	if err != nil {
+		return header{}, nil, err
+	}
+	limit := int64(c.max)
+	if h.typ == frameRequest {
+		limit += laneMax // the request's header is not part of the message
+	}
+	if int64(h.length) > limit {
+		if _, err := io.CopyN(io.Discard, stream, int64(h.length)); err != nil {
+			return header{}, nil, noEOF(err)
+		}
+		return h, nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", h.length, c.max)}
+	}
+	payload, err := readPayload(stream, h)
+	if err != nil {
+		return header{}, nil, err
+	}
+	return h, payload, nil
+}
+
+// fetch sends a parked result.
+func (c *ServerConn) fetch(stream *yamux.Stream, id uint64) error {
+	r, ok := c.unpark(id, func() { stream.SetDeadline(past) })
+	if !ok {
+		gone := &Error{Code: CodeCanceled, Message: "the result is gone"}
+		return c.writeTo(stream, reply{header{typ: frameFail, id: id}, encodeFail(gone)})
+	}
+	err := c.writeTo(stream, r)
+	if c.sent(id) {
+		return context.Canceled
+	}
+	return err
+}
+
+// errStreamDone says that no call follows on a stream.
+var errStreamDone = errors.New("stream is done")
+
+// serveRequest runs one call on a stream. The terminal frame says whether
+// another may follow: not when messages of the caller may be left, nor when
+// the call failed, because its handler may be ending the goroutine.
+func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h header, payload []byte, handle Handler) error {
+	call, err := c.newCall(h, payload)
+	if err != nil {
+		return err
+	}
+	call.stream = stream
+	callCtx, refusal := c.begin(ctx, call)
+	if refusal != nil {
+		if err := c.writeTo(stream, reply{header{typ: frameFail, flags: flagEnd, id: h.id}, encodeFail(refusal)}); err != nil {
+			return err
+		}
+		return errStreamDone
+	}
+	stop := context.AfterFunc(callCtx, func() { stream.SetDeadline(past) })
+	done := true
+	c.run(callCtx, call, handle, func(call *Call, r reply) {
+		if r.typ == frameFail || !call.ended || callCtx.Err() != nil {
+			r.flags = flagEnd
+		}
+		err := c.writeTo(stream, r)
+		done = !stop() || err != nil || r.flags == flagEnd
+		c.end(call.id)
+	})
+	if done {
+		return errStreamDone
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package transport
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+)
+
+// frameType says what a frame means. The values are part of the protocol.
+type frameType uint8
+
+const (
+	frameRequest frameType = 1 + iota // opens a call: request header, then body
+	frameMessage                      // one message of a stream
+	frameEnd                          // the caller sends no more messages
+	frameResult                       // terminal: the call succeeded
+	frameFail                         // terminal: the call failed
+	frameCancel                       // the caller has lost interest
+	frameLarge                        // the result is too large for the lane: fetch it
+	frameFetch                        // asks for such a result, on a stream
+	frameBell                         // the worker has written output
+	frameGoAway                       // the worker takes no new calls
+	frameTypeEnd                      // 11 is reserved
+)
+
+// Flags. A request has flagEnd, flagStream or both; of the other frames only
+// terminal ones on a stream have a flag.
+const (
+	flagEnd    uint8 = 1 << iota // request: no messages follow; terminal frame: no call follows on this stream
+	flagStream                   // request: the caller takes a stream of messages
+)
+
+// Reasons in a cancel frame.
+const (
+	cancelCaller   byte = 1
+	cancelDeadline byte = 2
+)
+
+// headerSize is the length of a frame's header:
+//
+//	length  uint32  of the payload, big endian
+//	type    uint8
+//	flags   uint8
+//	zero    uint16
+//	id      uint64  of the call, big endian
+const headerSize = 16
+
+type header struct {
+	length uint32
+	typ    frameType
+	flags  uint8
+	id     uint64
+}
+
+func (h header) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, h.length)
+	b = append(b, byte(h.typ), h.flags, 0, 0)
+	return binary.BigEndian.AppendUint64(b, h.id)
+}
+
+func parseHeader(b []byte) (header, error) {
+	h := header{
+		length: binary.BigEndian.Uint32(b),
+		typ:    frameType(b[4]),
+		flags:  b[5],
+		id:     binary.BigEndian.Uint64(b[8:]),
+	}
+	if h.typ == 0 || h.typ >= frameTypeEnd || b[6] != 0 || b[7] != 0 {
+		return header{}, fmt.Errorf("%w: bad frame header % x", ErrProtocol, b[:headerSize])
+	}
+	return h, nil
+}
+
+// readHeader returns io.EOF only where a frame could have begun.
+func readHeader(r io.Reader) (header, error) {
+	var b [headerSize]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return header{}, err
+	}
+	return parseHeader(b[:])
+}
+
+// readPayload reads the payload that h announces. It grows the buffer as the
+// bytes come, so that a header alone can't make it allocate its limit.
+func readPayload(r io.Reader, h header) ([]byte, error) {
+	const step = 1 << 20
+	b := make([]byte, 0, min(h.length, step))
+	for len(b) < int(h.length) {
+		n := min(int(h.length)-len(b), step)
+		b = slices.Grow(b, n)
+		got, err := io.ReadFull(r, b[len(b):len(b)+n])
+		b = b[:len(b)+got]
+		if err != nil {
+			return nil, noEOF(err)
+		}
+	}
+	return b, nil
+}
+
+// noEOF turns an end of input in the middle of a frame into an error.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// buffers holds frames on their way out. Those that grew beyond a lane frame
+// are left to the garbage collector, so that one huge message leaves no huge
+// buffer behind.
+var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, 1024)) }}
+
+func getBuffer() *[]byte {
+	b := buffers.Get().(*[]byte)
+	*b = (*b)[:0]
+	return b
+}
+
+func putBuffer(b *[]byte) {
+	if cap(*b) <= 2*laneMax {
+		buffers.Put(b)
+	}
+}
+
+// newFrame returns a pooled buffer with a whole frame whose payload is the
+// concatenation of parts.
+func newFrame(h header, parts ...[]byte) *[]byte {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	h.length = uint32(n)
+	b := getBuffer()
+	*b = h.append(slices.Grow(*b, headerSize+n))
+	for _, p := range parts {
+		*b = append(*b, p...)
+	}
+	return b
+}

@@ -1,0 +1,28 @@
+//go:build !windows
+
+package transport
+
+import (
+	"net"
+	"os"
+)
+
+// bind listens under a temporary name and renames the socket, because between
+// bind(2) and listen(2) a path looks like a stale socket.
+func bind(path string) (*net.UnixListener, error) {
+	temp := path + ".tmp"
+	if err := os.Remove(temp); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := os.Rename(temp, path); err != nil {
+		os.Remove(temp)
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}

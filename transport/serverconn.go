@@ -1,0 +1,284 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+
+	"github.com/hashicorp/yamux"
+)
+
+// DefaultMaxCalls is how many calls one connection may have in flight where
+// nothing else is set.
+const DefaultMaxCalls = 10000
+
+// AcceptConfig is what [Accept] needs beside the connection.
+type AcceptConfig struct {
+	// Self is what the worker says of itself. Its Version and MaxMessage are
+	// set by the handshake.
+	Self Welcome
+
+	// Secret must be the caller's too.
+	Secret []byte
+
+	// MaxMessage limits, in bytes, each message in either direction. Zero
+	// means [DefaultMaxMessage], negative means none but the format's, 2 GiB.
+	MaxMessage int
+
+	// MaxCalls limits the calls in flight on this connection; more are refused
+	// with [CodeExhausted]. Zero means [DefaultMaxCalls], negative means none.
+	MaxCalls int
+}
+
+// Handler answers a call with an encoded reply or an error. It runs in a
+// goroutine of its own; ctx ends with the call's time, when the caller gives
+// up, and when the connection ends.
+type Handler func(ctx context.Context, call *Call) ([]byte, error)
+
+// ServerConn is the worker's side of a connection.
+type ServerConn struct {
+	hello   Hello
+	session *yamux.Session
+	lane    *lane
+	tasks   tasks
+	max     int // largest message that this side takes
+	peerMax int // largest message that the caller takes
+	maxCall int // calls in flight, negative means any number
+
+	mu       sync.Mutex // protects what follows
+	calls    map[uint64]*inflight
+	early    []uint64 // cancelled calls whose request may still come
+	draining bool
+	drained  chan struct{} // closed when nothing is in flight while draining
+	err      error         // how the caller broke the protocol
+}
+
+// Accept shakes hands on a connection that a listener accepted and closes it
+// if that fails. ctx bounds the handshake: without a deadline in it a silent
+// caller holds Accept for ever.
+func Accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, error) {
+	c, err := accept(ctx, conn, cfg)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("accept a connection: %w", err)
+	}
+	return c, nil
+}
+
+func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, error) {
+	if err := checkPeer(conn); err != nil {
+		return nil, err
+	}
+	cfg.Self.MaxMessage = maxMessage(cfg.MaxMessage)
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(past) })
+	hello, err := receive(conn, cfg.Self, cfg.Secret)
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	session, err := yamux.Server(&joined{Conn: conn}, yamuxConfig())
+	if err != nil {
+		return nil, err
+	}
+	stream, err := session.AcceptStreamWithContext(ctx)
+	if err != nil {
+		session.Close()
+		return nil, fmt.Errorf("wait for the call lane: %w", err)
+	}
+	c := &ServerConn{
+		hello:   hello,
+		session: session,
+		max:     cfg.Self.MaxMessage,
+		peerMax: hello.MaxMessage,
+		maxCall: cfg.MaxCalls,
+		calls:   make(map[uint64]*inflight),
+	}
+	if c.maxCall == 0 {
+		c.maxCall = DefaultMaxCalls
+	}
+	c.lane = newLane(stream, &c.tasks)
+	return c, nil
+}
+
+// Hello returns what the caller said of itself.
+func (c *ServerConn) Hello() Hello { return c.hello }
+
+// Serve answers calls until the connection ends, ctx ends, or [ServerConn.Close]
+// is called, and returns when all handlers have returned. The error wraps
+// [ErrProtocol] if the caller broke the protocol.
+func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer c.tasks.wait()
+	defer cancel(ErrConnectionLost)
+	defer c.session.Close()
+	stop := context.AfterFunc(ctx, func() { c.session.Close() })
+	defer stop()
+
+	c.tasks.start(func() {
+		c.broken(c.lane.read(func(h header, payload []byte) error { return c.frame(ctx, h, payload, handle) }))
+	})
+	for {
+		stream, err := c.session.AcceptStream()
+		if err != nil {
+			return c.ended(err)
+		}
+		c.tasks.start(func() { c.serveStream(ctx, stream, handle) })
+	}
+}
+
+// broken ends the connection, and keeps the reason if it is the caller's fault.
+func (c *ServerConn) broken(err error) {
+	c.mu.Lock()
+	if c.err == nil && errors.Is(err, ErrProtocol) {
+		c.err = err
+	}
+	c.mu.Unlock()
+	c.session.Close()
+}
+
+// ended prefers the caller's fault to what it did to the session.
+func (c *ServerConn) ended(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
+	return err
+}
+
+// Close ends the connection at once.
+func (c *ServerConn) Close() error { return c.session.Close() }
+
+// Ring tells the caller that output was written. It never blocks.
+func (c *ServerConn) Ring() { c.lane.ring() }
+
+// Drain refuses new calls, waits until those in flight are answered and their
+// answers written, and returns. ctx bounds the wait.
+func (c *ServerConn) Drain(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.draining {
+		c.draining = true
+		c.drained = make(chan struct{})
+		c.checkDrained()
+	}
+	drained := c.drained
+	c.mu.Unlock()
+	if err := c.lane.send(0, newFrame(header{typ: frameGoAway})); err != nil {
+		return nil // the connection has ended, and its calls with it
+	}
+	select {
+	case <-drained:
+	case <-c.session.CloseChan():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return c.lane.drain(ctx)
+}
+
+// frame takes a frame from the lane.
+func (c *ServerConn) frame(ctx context.Context, h header, payload []byte, handle Handler) error {
+	switch h.typ {
+	case frameRequest:
+		if c.maxCall >= 0 && c.lane.backlog() > max(c.maxCall, DefaultMaxCalls) {
+			return fmt.Errorf("%w: the caller does not read", ErrProtocol)
+		}
+		call, err := c.newCall(h, payload)
+		if err != nil {
+			return err
+		}
+		if call.Kind != KindUnary {
+			return fmt.Errorf("%w: a call with messages on the call lane", ErrProtocol)
+		}
+		callCtx, refusal := c.begin(ctx, call)
+		if refusal != nil {
+			return c.lane.send(call.id, newFrame(header{typ: frameFail, id: call.id}, encodeFail(refusal)))
+		}
+		if !c.tasks.start(func() { c.run(callCtx, call, handle, c.answerOnLane) }) {
+			return ErrClosed
+		}
+		return nil
+	case frameCancel:
+		c.cancel(h.id, payload)
+		return nil
+	default:
+		return fmt.Errorf("%w: frame of type %d from the caller on the call lane", ErrProtocol, h.typ)
+	}
+}
+
+func (c *ServerConn) newCall(h header, payload []byte) (*Call, error) {
+	if h.flags == 0 || h.flags > flagEnd|flagStream {
+		return nil, fmt.Errorf("%w: request with flags %#x", ErrProtocol, h.flags)
+	}
+	head, body, err := decodeRequest(payload)
+	if err != nil {
+		return nil, err
+	}
+	return &Call{
+		Method:   head.Method,
+		Metadata: head.Metadata,
+		Body:     body,
+		Kind:     kindOfCall(h.flags),
+		Peer:     c.hello,
+		id:       h.id,
+		timeout:  head.timeout(),
+		conn:     c,
+		ended:    h.flags&flagEnd != 0,
+	}, nil
+}
+
+// run calls the handler and sees to it that the call is answered once, however
+// the handler ends.
+func (c *ServerConn) run(ctx context.Context, call *Call, handle Handler, answer func(*Call, reply)) {
+	var result []byte
+	var err error = &Error{Code: CodeAborted, Message: "the handler ended its goroutine without an answer (runtime.Goexit)"}
+	defer func() {
+		if p := recover(); p != nil {
+			result, err = nil, panicError(p)
+		}
+		answer(call, c.terminal(call, result, err))
+	}()
+	result, err = handle(ctx, call)
+}
+
+// panicError keeps the stack, which is that of the goroutine that panicked.
+func panicError(p any) *Error {
+	e := &Error{Code: CodePanic, Message: fmt.Sprint(p), Stack: string(debug.Stack())}
+	if err, ok := p.(error); ok {
+		e.Causes = []*Error{ErrorOf(err)}
+	}
+	return e
+}
+
+// terminal returns the frame that ends the call.
+func (c *ServerConn) terminal(call *Call, result []byte, err error) reply {
+	if err == nil && len(result) > min(c.max, c.peerMax) {
+		err = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("reply of %d bytes, limit %d", len(result), min(c.max, c.peerMax))}
+	}
+	if err == nil {
+		return reply{header{typ: frameResult, id: call.id}, result}
+	}
+	e := ErrorOf(err)
+	if e.Method == "" {
+		e.Method = call.Method
+	}
+	return reply{header{typ: frameFail, id: call.id}, encodeFail(e)}
+}
+
+// answerOnLane sends the terminal frame, or parks it and says so if it is too
+// large for the lane.
+func (c *ServerConn) answerOnLane(call *Call, r reply) {
+	if len(r.payload) <= laneMax {
+		c.lane.send(call.id, newFrame(r.header, r.payload))
+		c.end(call.id)
+		return
+	}
+	if c.park(call, r) {
+		c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}))
+	}
+}

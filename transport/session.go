@@ -1,0 +1,103 @@
+package transport
+
+import (
+	"io"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// windowSize is how much of a stream may be on its way unread. 1 MiB is where
+// the throughput of bulk data stops to grow; it also bounds what a reader that
+// has stopped keeps in memory, per stream.
+const windowSize = 1 << 20
+
+// yamuxConfig switches off every limit of yamux that would mistake a slow or
+// stopped process for a dead one: each call has its own deadline, and the end
+// of a process closes the socket.
+func yamuxConfig() *yamux.Config {
+	cfg := yamux.DefaultConfig()
+	cfg.AcceptBacklog = 1024
+	cfg.EnableKeepAlive = false
+	cfg.ConnectionWriteTimeout = math.MaxInt64
+	cfg.MaxStreamWindowSize = windowSize
+	cfg.StreamOpenTimeout = 0
+	cfg.StreamCloseTimeout = 0
+	cfg.LogOutput = io.Discard
+	return cfg
+}
+
+// yamuxHeader is the length of yamux's frame header.
+const yamuxHeader = 12
+
+// joined is a connection for yamux that sends each frame's header and body in
+// one write where yamux makes two. Only yamux's send loop writes to it.
+type joined struct {
+	net.Conn
+	held [yamuxHeader]byte // a header that waits for its body
+	hold bool
+	buf  []byte
+}
+
+// Write keeps the header of a data frame back until its body comes.
+func (j *joined) Write(p []byte) (int, error) {
+	if j.hold {
+		j.hold = false
+		return j.writeFrame(p)
+	}
+	if announcesBody(p) {
+		j.hold = true
+		copy(j.held[:], p)
+		return len(p), nil
+	}
+	return j.Conn.Write(p)
+}
+
+// announcesBody recognises the header of a data frame (type 0) with a length.
+func announcesBody(p []byte) bool {
+	return len(p) == yamuxHeader && p[1] == 0 && p[8]|p[9]|p[10]|p[11] != 0
+}
+
+func (j *joined) writeFrame(body []byte) (int, error) {
+	if len(body) <= 2*laneMax {
+		j.buf = append(append(j.buf[:0], j.held[:]...), body...)
+		n, err := j.Conn.Write(j.buf)
+		return max(0, n-yamuxHeader), err
+	}
+	buffers := net.Buffers{j.held[:], body}
+	n, err := buffers.WriteTo(j.Conn)
+	return max(0, int(n)-yamuxHeader), err
+}
+
+// tasks runs the goroutines of a connection, which waits for them as it
+// closes.
+type tasks struct {
+	mu     sync.Mutex // protects closed against a concurrent wait
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// start runs f in a goroutine, unless the connection is closing.
+func (t *tasks) start(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.wg.Go(f)
+	return true
+}
+
+// wait lets no further task start and waits for those that run.
+func (t *tasks) wait() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.wg.Wait()
+}
+
+// past is a deadline that interrupts what waits on a stream.
+var past = time.Unix(1, 0)
