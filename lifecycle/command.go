@@ -1,0 +1,180 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Errors of [Command.Start] that a caller may want to tell apart. Failures of the program itself wrap
+// [exec.ErrNotFound], [fs.ErrNotExist] or [fs.ErrPermission].
+var (
+	// ErrNotServing means that a worker which was started by [Self] tried to start a worker before it called
+	// [Worker.Serving]. Such a program would start itself again and again.
+	ErrNotServing = errors.New("this process is a worker of itself that does not serve yet")
+	// ErrOwnerGone means that the owner named in [Command] has died.
+	ErrOwnerGone = errors.New("the owner is gone")
+	// ErrPathTooLong means that neither the runtime directory nor the short fallback can hold a socket.
+	ErrPathTooLong = errors.New("socket path too long")
+)
+
+const (
+	defaultGrace        = 2 * time.Second
+	defaultStartTimeout = 30 * time.Second
+)
+
+// Command describes how to start a worker. It is a reusable description and not a running thing: Start copies it, so
+// that changing it afterwards has no effect on what was started. It must not be changed while Start runs.
+type Command struct {
+	// Name is the worker's name. Empty means the base name of Path without ".exe".
+	Name string
+	// Path is the program. Without a path separator it is looked up in this process's PATH; a relative path with one
+	// is relative to this process's directory, not to Dir.
+	Path string
+	// Args are the arguments, without the program's name.
+	Args []string
+	// Env is the environment. Nil means this process's environment. Variables that this package uses itself
+	// (UNREF_INSTANCE, UNREF_WORKER) are replaced.
+	Env []string
+	// Dir is the working directory. Empty means this process's.
+	Dir string
+	// Build is the build identity that the worker must have, as [BuildID] gives it. Empty means any. It is carried
+	// to the worker; the handshake checks it.
+	Build string
+	// Owner is the process whose death ends the worker. Zero means the process that calls Start.
+	Owner Owner
+	// IdleTimeout is how long the worker stays without a client or a call. Zero and negative mean for ever. It is
+	// carried to the worker, which enforces it.
+	IdleTimeout time.Duration
+	// MaxLifetime is how long the worker lives at most. Zero and negative mean for ever. It is carried to the
+	// worker, which enforces it.
+	MaxLifetime time.Duration
+	// StartTimeout is the time from Start to ready. Zero means 30 s, negative means no limit. Start itself does not
+	// wait for readiness; whoever does applies it (see StartLimit).
+	StartTimeout time.Duration
+	// Grace bounds the teardown after the owner died or an exit was asked for. Zero means 2 s, negative means none:
+	// the worker exits at once and its drain function is not run.
+	Grace time.Duration
+	// RuntimeDir is the directory for instance directories. Empty means the default of [RuntimeDir].
+	RuntimeDir string
+	// LogLevel is carried to the worker.
+	LogLevel string
+	// Config is carried to the worker as JSON, see [Worker.DecodeConfig]. Nil means none.
+	Config any
+
+	self bool // set by Self
+}
+
+// Self describes the running executable, started again as the worker with this name. On Linux it is the very file that
+// runs now, even if it has been replaced or deleted meanwhile.
+func Self(name string) *Command {
+	return &Command{Name: name, Path: selfPath(), self: true}
+}
+
+// StartLimit returns StartTimeout with the default applied; zero means no limit.
+func (c *Command) StartLimit() time.Duration {
+	switch {
+	case c.StartTimeout < 0:
+		return 0
+	case c.StartTimeout == 0:
+		return defaultStartTimeout
+	}
+	return c.StartTimeout
+}
+
+func (c *Command) grace() time.Duration {
+	if c.Grace == 0 {
+		return defaultGrace
+	}
+	return max(c.Grace, -1)
+}
+
+func (c *Command) name() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return strings.TrimSuffix(filepath.Base(c.Path), ".exe")
+}
+
+func (c *Command) argv0() string {
+	if c.self {
+		return c.name()
+	}
+	return c.Path
+}
+
+// command checks everything about the program that can be checked without starting it.
+func (c *Command) command() (*exec.Cmd, error) {
+	path, err := lookPath(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDir(c.Dir); err != nil {
+		return nil, err
+	}
+	// The worker outlives every context of its starter, hence no CommandContext.
+	cmd := exec.Command(path) //nolint:noctx
+	cmd.Path = path
+	cmd.Args = append([]string{c.argv0()}, c.Args...)
+	cmd.Dir = c.Dir
+	cmd.Env = c.Env
+	cmd.Env = slices.DeleteFunc(cmd.Environ(), ownVariable)
+	return cmd, nil
+}
+
+func ownVariable(kv string) bool {
+	return strings.HasPrefix(kv, envInstance+"=") || strings.HasPrefix(kv, envWorker+"=")
+}
+
+func lookPath(file string) (string, error) {
+	if file == "" {
+		return "", exec.ErrNotFound
+	}
+	path, err := exec.LookPath(file)
+	if err == nil {
+		return filepath.Abs(path)
+	}
+	if e, ok := errors.AsType[*exec.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	if errors.Is(err, syscall.EISDIR) {
+		err = fmt.Errorf("is a directory: %w", fs.ErrPermission)
+	}
+	return "", err
+}
+
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("working directory: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("working directory %s: %w", dir, syscall.ENOTDIR)
+	}
+	return nil
+}
+
+func selfPath() string {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe"
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}

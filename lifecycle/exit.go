@@ -1,0 +1,140 @@
+package lifecycle
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ExitError describes how a worker ended, a status of 0 included.
+type ExitError struct {
+	Name string
+	Pid  int
+	// Code is the exit status, -1 if a signal ended the process.
+	Code int
+	// Signal is the signal that ended the process, 0 if it exited.
+	Signal syscall.Signal
+	// Elapsed is the time from start to end.
+	Elapsed time.Duration
+	// Ready is whether [Process.Ready] had been called.
+	Ready bool
+	// OutOfMemory is whether the Go runtime or the kernel (cgroup v2) is known to have ended the process for want of
+	// memory. False also means not known.
+	OutOfMemory bool
+	// Killed says why this starter killed the process, empty if it did not.
+	Killed string
+	// Output is the last output as plain text lines, log entries rendered as "level: message key=value". It is at most
+	// 64 KiB. Of a Go crash the beginning matters as much as the end: then it is the first 32 KiB of the crash and the
+	// newest rest.
+	Output []byte
+}
+
+const (
+	errorLines     = 20  // how many lines of output Error shows
+	errorLineBytes = 512 // how much of each
+)
+
+// Error says what happened and shows the last 20 lines of output, or the first 20 of a Go crash.
+func (e *ExitError) Error() string {
+	text := fmt.Sprintf("worker %s (pid %d) %s after %s", e.Name, e.Pid, e.cause(), round(e.Elapsed))
+	if !e.Ready {
+		text += ", before it was ready"
+	}
+	if lines := e.shown(); len(lines) > 0 {
+		text += "; last output:\n" + strings.Join(lines, "\n")
+	}
+	return text
+}
+
+func (e *ExitError) cause() string {
+	text := fmt.Sprintf("exited with status %d", e.Code)
+	if e.Signal != 0 {
+		text = fmt.Sprintf("was ended by signal %v", e.Signal)
+	}
+	if e.OutOfMemory {
+		text += " (out of memory)"
+	}
+	if e.Killed != "" {
+		text += " (" + e.Killed + ")"
+	}
+	return text
+}
+
+func (e *ExitError) shown() []string {
+	out := bytes.TrimRight(e.Output, "\n")
+	if len(out) == 0 {
+		return nil
+	}
+	lines := strings.Split(string(out), "\n")
+	first := max(len(lines)-errorLines, 0)
+	if crashed(e.Code, e.Signal) {
+		first = min(crashStart(lines), first)
+	}
+	lines = lines[first:min(first+errorLines, len(lines))]
+	for i, line := range lines {
+		if len(line) > errorLineBytes {
+			lines[i] = line[:errorLineBytes] + "..."
+		}
+	}
+	return lines
+}
+
+// crashStart returns the index of the line that begins the last crash, or len(lines).
+func crashStart(lines []string) int {
+	var crash crashHead
+	start, at := len(lines), 0
+	for i, line := range lines {
+		if crash.begins(line, int64(at)) {
+			start = i
+		}
+		at += len(line) + 1
+	}
+	return start
+}
+
+// crashed is whether a Go program that ends like this may have printed a crash.
+func crashed(code int, sig syscall.Signal) bool {
+	switch sig {
+	case 0:
+		return code == 2
+	case syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGILL, syscall.SIGFPE, syscall.SIGTRAP, syscall.SIGQUIT:
+		return true
+	}
+	return false
+}
+
+func round(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
+// status splits a process state into exit status and signal.
+func status(state *os.ProcessState) (code int, sig syscall.Signal) {
+	if state == nil {
+		return -1, 0
+	}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return -1, ws.Signal()
+	}
+	return state.ExitCode(), 0
+}
+
+var outOfMemoryTexts = [][]byte{
+	[]byte("fatal error: runtime: out of memory"),
+	[]byte("fatal error: runtime: cannot allocate memory"),
+	[]byte("fatal error: out of memory"),
+}
+
+func saysOutOfMemory(output []byte) bool {
+	for _, text := range outOfMemoryTexts {
+		if bytes.Contains(output, text) {
+			return true
+		}
+	}
+	return false
+}

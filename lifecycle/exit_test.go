@@ -1,0 +1,58 @@
+package lifecycle
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestAnExitErrorSaysWhatHappened(t *testing.T) {
+	for _, test := range []struct {
+		err  ExitError
+		want string
+	}{
+		{
+			ExitError{Name: "demo", Pid: 12, Code: 3, Elapsed: 1234 * time.Millisecond, Ready: true},
+			"worker demo (pid 12) exited with status 3 after 1.234s",
+		},
+		{
+			ExitError{Name: "demo", Pid: 12, Code: -1, Signal: syscall.SIGKILL, Killed: "killed because of x", Elapsed: time.Minute},
+			"worker demo (pid 12) was ended by signal killed (killed because of x) after 1m0s, before it was ready",
+		},
+		{
+			ExitError{Name: "demo", Pid: 12, Code: 2, OutOfMemory: true, Ready: true, Output: []byte("one\ntwo\n")},
+			"worker demo (pid 12) exited with status 2 (out of memory) after 0s; last output:\none\ntwo",
+		},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+func TestAnExitErrorIsShortHoweverMuchWasWritten(t *testing.T) {
+	var b strings.Builder
+	for i := range 1000 {
+		fmt.Fprintln(&b, i, strings.Repeat("x", 2000))
+	}
+	e := &ExitError{Code: 1, Ready: true, Output: []byte(b.String())}
+	got := e.Error()
+	if len(got) > (errorLines+1)*(errorLineBytes+10) || !strings.Contains(got, "\n999 ") || strings.Contains(got, "\n979 ") {
+		t.Errorf("got %d bytes: %.200q", len(got), got)
+	}
+}
+
+func TestTheRuntimesVerdictOfOutOfMemoryIsUnderstood(t *testing.T) {
+	for text, want := range map[string]bool{
+		"runtime: out of memory: cannot allocate 4194304-byte block\nfatal error: out of memory\n": true,
+		"fatal error: runtime: out of memory\n":                                                    true,
+		"fatal error: runtime: cannot allocate memory\n":                                           true,
+		"panic: out of memory said somebody\n":                                                     false,
+	} {
+		if got := saysOutOfMemory([]byte(text)); got != want {
+			t.Errorf("%q: got %v", text, got)
+		}
+	}
+}

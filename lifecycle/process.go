@@ -1,0 +1,241 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	socketName = "s"
+	// killWait bounds the wait for a killed process to be gone. The kernel may need long to tear down a big one.
+	killWait = 30 * time.Second
+	// exitMargin is what Stop gives a worker beyond its grace, so that the worker's own orderly exit comes first.
+	exitMargin = 2 * time.Second
+)
+
+// Process is a worker that [Command.Start] started. All methods are safe for concurrent use, in any state. Nothing needs
+// to be called for correctness: the process is reaped and cleaned up after without being asked, and a worker whose
+// starter ends is on its own.
+type Process struct {
+	name    string
+	secret  []byte
+	grace   time.Duration // negative means none
+	cmd     *exec.Cmd
+	inst    *instance
+	spool   *os.File // stays reachable as long as the Process, and with it its descriptor
+	oom     oomCounter
+	started time.Time
+
+	readyOnce sync.Once
+	ready     chan struct{} // closed by Ready
+	reaped    chan struct{} // closed by watch after the process has been waited for
+	done      chan struct{} // closed by watch when nothing is left
+	askOnce   sync.Once
+	asked     chan struct{} // closed by ExitAsked
+
+	mu         sync.Mutex // protects what follows
+	reason     string     // why it is being killed
+	terminated bool       // SIGTERM was sent
+
+	err *ExitError // written by watch before it closes done
+}
+
+// Name returns the worker's name.
+func (p *Process) Name() string { return p.name }
+
+// Pid returns the process id. After the process was reaped it is only a number: never signal it.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// ID returns the random id of the instance, 16 hexadecimal digits.
+func (p *Process) ID() string { return p.inst.id }
+
+// Dir returns the instance directory. It is removed before Done is closed.
+func (p *Process) Dir() string { return p.inst.dir }
+
+// Socket returns the path at which the worker is to listen. There is nothing until it does.
+func (p *Process) Socket() string { return filepath.Join(p.inst.dir, socketName) }
+
+// Secret returns a copy of the instance's secret, 32 random bytes that only the two ends know.
+func (p *Process) Secret() []byte { return slices.Clone(p.secret) }
+
+// Ready says that the worker has answered. It ends the start phase: until then the worker's process is killed by the
+// kernel should its starter die, whatever program it is; from then on it is on its own. Calls after the first do nothing.
+func (p *Process) Ready() {
+	p.readyOnce.Do(func() { close(p.ready) })
+}
+
+// Done returns a channel that is closed when the process has been reaped and its leftovers are gone: its descendants, its
+// socket, its directory.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err returns nil before Done is closed, and then always an [*ExitError], also for an exit with status 0.
+func (p *Process) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Terminate sends SIGTERM to the process (on Windows it kills it). A process that is over already gives
+// [os.ErrProcessDone]; nil says nothing about whether it will obey.
+func (p *Process) Terminate() error {
+	if err := terminate(p.cmd.Process); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.terminated = true
+	p.mu.Unlock()
+	return nil
+}
+
+// ExitAsked notes that the worker has been asked to exit by other means than a signal, by a message say. A Stop that
+// follows gives it its grace before it sends SIGTERM.
+func (p *Process) ExitAsked() {
+	p.askOnce.Do(func() { close(p.asked) })
+}
+
+// Kill ends the process now, with everything below it, and returns when all is gone. The error is nil if it is, also if
+// it was before.
+func (p *Process) Kill() error {
+	return p.KillBecause("killed on request")
+}
+
+// KillBecause is Kill with a reason for [ExitError.Killed]. Of several reasons the first counts.
+func (p *Process) KillBecause(reason string) error {
+	p.condemn(reason)
+	killTree(p.cmd.Process, p.inst.id)
+	if !p.gone(context.Background(), killWait) {
+		return fmt.Errorf("kill worker %s (pid %d): not gone after %v", p.name, p.Pid(), killWait)
+	}
+	return nil
+}
+
+// condemn notes why the process is going to be killed, unless it is over already.
+func (p *Process) condemn(reason string) {
+	select {
+	case <-p.reaped:
+		return
+	default:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reason == "" {
+		p.reason = reason
+	}
+}
+
+// Stop ends the process politely and returns when it is gone. If ExitAsked was called it gives the worker its grace;
+// then it sends SIGTERM and gives it its grace again; then it kills, which forced reports. When ctx ends it goes on to
+// kill at once. The error is nil if the process is gone.
+func (p *Process) Stop(ctx context.Context) (forced bool, err error) {
+	patience := max(p.grace, 0) + exitMargin
+	if p.exitAsked() && p.gone(ctx, patience) {
+		return false, nil
+	}
+	if err := p.Terminate(); err == nil || errors.Is(err, os.ErrProcessDone) {
+		if p.gone(ctx, patience) {
+			return false, nil
+		}
+	}
+	return true, p.KillBecause(stopReason(ctx, patience))
+}
+
+func stopReason(ctx context.Context, patience time.Duration) string {
+	if ctx.Err() != nil {
+		return "killed because the time for a polite stop was up"
+	}
+	return fmt.Sprintf("killed because it did not exit within %v after SIGTERM", patience)
+}
+
+func (p *Process) exitAsked() bool {
+	select {
+	case <-p.asked:
+		return true
+	default:
+		return false
+	}
+}
+
+// gone waits for Done and returns whether it came in time.
+func (p *Process) gone(ctx context.Context, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case <-p.done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Output returns a new reader of the worker's output, from its beginning or from what is left of it. It can be used as
+// long as wanted, also after Done.
+func (p *Process) Output() *OutputReader {
+	return NewOutputReader(p.spool)
+}
+
+// LastOutput returns the newest output as plain text lines, at most 64 KiB, beginning with a whole line; log entries are
+// rendered as in [ExitError.Output].
+func (p *Process) LastOutput() []byte {
+	return lastOutput(p.Output(), false)
+}
+
+// watch owns the process from its start to its end.
+func (p *Process) watch(holder *sync.WaitGroup) {
+	awaitExit(p.cmd.Process.Pid)
+	_ = p.cmd.Wait() // the state says it all
+	elapsed := time.Since(p.started)
+	close(p.reaped)
+	holder.Wait()
+	p.inst.cleanUp()
+	p.err = p.exitError(elapsed)
+	close(p.done)
+}
+
+func (p *Process) exitError(elapsed time.Duration) *ExitError {
+	code, sig := status(p.cmd.ProcessState)
+	output := lastOutput(p.Output(), crashed(code, sig))
+	e := &ExitError{
+		Name: p.name, Pid: p.Pid(), Code: code, Signal: sig, Elapsed: elapsed, Ready: p.isReady(), Output: output,
+		Killed: p.killed(sig, code),
+	}
+	e.OutOfMemory = crashed(code, sig) && saysOutOfMemory(output) || e.Killed == "" && sig == syscall.SIGKILL && p.oom.grew()
+	return e
+}
+
+// killed returns why this starter ended the process, if the way it ended shows that it did.
+func (p *Process) killed(sig syscall.Signal, code int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.reason != "" && killedByUs(sig, code):
+		return p.reason
+	case p.terminated && sig == syscall.SIGTERM:
+		return "SIGTERM was sent on request"
+	}
+	return ""
+}
+
+func (p *Process) isReady() bool {
+	select {
+	case <-p.ready:
+		return true
+	default:
+		return false
+	}
+}

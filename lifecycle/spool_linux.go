@@ -1,0 +1,64 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// createSpool returns an unlinked file in dir that can be read and appended to.
+func createSpool(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err == nil {
+		return f, nil
+	}
+	return createUnlinked(dir)
+}
+
+// dropOutput frees the part of the file from from to to, and leaves its size as it is.
+func dropOutput(f *os.File, from, to int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+}
+
+// nextData finds the next data by the file's holes. It moves the file's offset, which nobody uses: writers append and
+// readers name their offset.
+func nextData(f *os.File, off int64) int64 {
+	data, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	if err != nil { // at the end, or holes are not supported
+		return off
+	}
+	return data
+}
+
+// growthPoll is how often the size is looked at when no inotify instance can be had.
+const growthPoll = 250 * time.Millisecond
+
+// growth returns a function that waits until the file was written to or truncated since it returned last. It uses no time
+// while nothing happens.
+func growth(f *os.File) (wait func()) {
+	events, err := modifyEvents(f)
+	if err != nil {
+		return growthByPolling(f, growthPoll)
+	}
+	buf := make([]byte, 4096)
+	return func() {
+		if _, err := events.Read(buf); err != nil && !errors.Is(err, unix.EINTR) {
+			time.Sleep(growthPoll)
+		}
+	}
+}
+
+func modifyEvents(f *os.File) (*os.File, error) {
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.IN_MODIFY); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "inotify"), nil
+}

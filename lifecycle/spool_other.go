@@ -1,0 +1,20 @@
+//go:build !linux
+
+package lifecycle
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// dropOutput is not supported: the spool is truncated instead, and a line that is written in that instant may be lost.
+func dropOutput(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+// nextData knows of no holes.
+func nextData(_ *os.File, off int64) int64 { return off }
+
+// growthPoll is how often the size is looked at.
+const growthPoll = 50 * time.Millisecond
+
+func growth(f *os.File) (wait func()) { return growthByPolling(f, growthPoll) }

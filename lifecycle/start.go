@@ -1,0 +1,173 @@
+package lifecycle
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Start starts the worker and returns as soon as its process runs; it does not wait until the worker is ready. ctx bounds
+// Start only, never the worker's life. On error nothing was started and nothing is left behind.
+//
+// Start also removes the leftovers of workers that died together with their starter.
+func (c *Command) Start(ctx context.Context) (*Process, error) {
+	p, err := c.start(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.label(), err)
+	}
+	return p, nil
+}
+
+func (c *Command) label() string {
+	if c.self || c.Path == "" {
+		return "worker " + c.Name
+	}
+	return c.Path
+}
+
+func (c *Command) start(ctx context.Context) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if startsItself() {
+		return nil, ErrNotServing
+	}
+	cmd, err := c.command()
+	if err != nil {
+		return nil, err
+	}
+	inst, err := c.instance()
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.startIn(inst, cmd)
+	if err != nil {
+		inst.remove()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *Command) instance() (*instance, error) {
+	root, err := instanceRoot(c.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	sweep(root)
+	return newInstance(root)
+}
+
+func (c *Command) startIn(inst *instance, cmd *exec.Cmd) (*Process, error) {
+	spool, err := createSpool(inst.dir)
+	if err != nil {
+		return nil, fmt.Errorf("create spool: %w", err)
+	}
+	cmd.Env = append(cmd.Env, envInstance+"="+inst.dir)
+	cmd.Stdout, cmd.Stderr = spool, spool
+	owner, err := c.writeLaunch(inst, spool)
+	if err != nil {
+		spool.Close()
+		return nil, err
+	}
+	if owner.file != nil {
+		defer owner.file.Close()
+		cmd.ExtraFiles = []*os.File{owner.file}
+	}
+	p := &Process{
+		name: c.name(), secret: owner.secret, grace: c.grace(), cmd: cmd, inst: inst, spool: spool, started: time.Now(),
+		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
+	}
+	if err := p.run(); err != nil {
+		spool.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// launched is what writing the launch file yields besides the file.
+type launched struct {
+	secret []byte
+	file   *os.File // the owner's pidfd to pass on, nil where there is none
+}
+
+func (c *Command) writeLaunch(inst *instance, spool *os.File) (launched, error) {
+	config, err := json.Marshal(c.Config)
+	if err != nil {
+		return launched{}, fmt.Errorf("encode config: %w", err)
+	}
+	id, file, err := c.Owner.resolve()
+	if err != nil {
+		return launched{}, err
+	}
+	secret := make([]byte, 32)
+	rand.Read(secret) // never fails
+	l := &launch{
+		Version: launchVersion, Name: c.name(), Self: c.self, Secret: secret, Owner: id, Spool: fileIdentity(spool),
+		Build: c.Build, LogLevel: c.LogLevel, IdleTimeout: max(c.IdleTimeout, 0), MaxLifetime: max(c.MaxLifetime, 0),
+		Grace: c.grace(), Config: config,
+	}
+	if file != nil {
+		l.OwnerFD = firstExtraFD
+	}
+	if err := l.write(inst.dir); err != nil {
+		if file != nil {
+			file.Close()
+		}
+		return launched{}, fmt.Errorf("write launch file: %w", err)
+	}
+	return launched{secret, file}, nil
+}
+
+// run starts the process and what watches it.
+func (p *Process) run() error {
+	p.cmd.SysProcAttr = workerAttributes()
+	started := make(chan error, 1)
+	var holder sync.WaitGroup
+	holder.Go(func() { p.hold(started) })
+	if err := <-started; err != nil {
+		return unwrapPath(err)
+	}
+	go p.watch(&holder) // ends with the process; Done is how to wait for it
+	return nil
+}
+
+// hold starts the process and keeps its own thread until the start phase is over. During that phase the kernel kills the
+// child when the thread that started it ends, which covers a starter that dies before the worker can watch it, and any
+// program that never will. The thread is kept, because in Go threads end at any time, healthy starter or not.
+func (p *Process) hold(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	if err == nil {
+		p.oom = countOutOfMemory(p.cmd.Process.Pid)
+	}
+	started <- err
+	if err != nil {
+		return
+	}
+	select {
+	case <-p.reaped:
+		return
+	case <-p.ready:
+	}
+	// Behind a wrapper, a shell script say, it is the wrapper that the kernel would kill, and it cannot call that off.
+	if !calledOff(p.cmd.Process.Pid, p.inst.lock) {
+		<-p.reaped
+	}
+}
+
+// unwrapPath drops "fork/exec PATH", since Start names the path itself.
+func unwrapPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}

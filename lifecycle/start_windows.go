@@ -1,0 +1,26 @@
+package lifecycle
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+func workerAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		HideWindow:    true,
+		CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP,
+	}
+}
+
+// terminate kills: a process without a console cannot be asked.
+func terminate(process *os.Process) error { return process.Kill() }
+
+// killedByUs is whether a process that was killed for a reason really died of it: Process.Kill ends it with status 1.
+func killedByUs(_ syscall.Signal, code int) bool { return code == 1 }
+
+// awaitExit leaves the waiting to the process handle.
+func awaitExit(int) {}
+
+func calledOff(int, *os.File) bool { return true }
