@@ -1,0 +1,259 @@
+// Package server is the worker's side: it answers the calls of a parent.
+//
+// At any point in time a worker either serves or is on its way out: when its
+// owner dies, when it is asked to stop, or when one of its lifetimes ends, it
+// ends the calls in flight within a bounded grace and the process is gone. A
+// handler can't prevent that, nor can it take the worker down with a panic.
+//
+// Start with [Mux], [Handle] and [Main]:
+//
+//	func main() {
+//		var mux server.Mux
+//		server.Handle(&mux, api.Check, check)
+//		server.Main(&mux)
+//	}
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/detached-workers/unref/transport"
+)
+
+// Server serves a [Mux] on a listener. The zero Server with a Mux works; its
+// fields must not be changed once Serve runs. Most workers need only [Main].
+type Server struct {
+	// Mux has the handlers. Nil means none.
+	Mux *Mux
+
+	// Build is the build identity that the worker claims in handshakes. Empty
+	// means the executable's own, which is derived from its content.
+	Build string
+
+	// MaxMessage limits, in bytes, each message in either direction. Zero
+	// means [transport.DefaultMaxMessage], 16 MiB; negative means none but the
+	// format's, 2 GiB.
+	MaxMessage int
+
+	// MaxCalls limits the calls in flight on one connection; more are refused
+	// with [transport.CodeExhausted]. Zero means [transport.DefaultMaxCalls];
+	// negative means none.
+	MaxCalls int
+
+	// HandshakeTimeout is how long a new connection may take for its
+	// handshake. Zero means [transport.DefaultHandshakeTimeout], 5 s; negative
+	// means no limit.
+	HandshakeTimeout time.Duration
+
+	// Teardown, if not nil, runs once when the worker is on its way out, after
+	// the handlers have ended or their grace is over. ctx ends with the grace.
+	Teardown func(ctx context.Context)
+
+	// Logger takes the server's own remarks, at debug level. Nil means
+	// logrus's standard logger.
+	Logger logrus.FieldLogger
+
+	// What the handshake says and wants, and the lifetime. [Server.Run] sets
+	// them.
+	identity transport.Welcome
+	secret   []byte
+	idle     time.Duration
+	quit     func() // ends the worker; does not wait
+
+	once     sync.Once
+	ctx      context.Context // of all calls, which the server outlives
+	abort    context.CancelFunc
+	stopped  chan struct{} // closed when the server is asked to stop
+	served   chan struct{} // closed by Run when Serve has returned
+	tornDown sync.Once
+	tasks    sync.WaitGroup // goroutines of Run
+
+	mu        sync.Mutex // protects what follows
+	listener  net.Listener
+	pending   []net.Conn // connections in handshake, oldest first
+	conns     map[*transport.ServerConn]struct{}
+	idleTimer *time.Timer
+	stopping  bool
+}
+
+// maxPending bounds the connections in handshake. When another comes the
+// oldest is dropped: who means it has shaken hands long before.
+const maxPending = 128
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("server closed")
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.ctx, s.abort = context.WithCancel(context.Background())
+		s.stopped = make(chan struct{})
+		s.served = make(chan struct{})
+		s.conns = make(map[*transport.ServerConn]struct{})
+		if s.Mux == nil {
+			s.Mux = new(Mux)
+		}
+		if s.Logger == nil {
+			s.Logger = logrus.StandardLogger()
+		}
+	})
+}
+
+// Serve accepts connections on l and answers their calls until Shutdown or
+// Close is called or ctx ends, which acts like Close. It returns when all
+// handlers have returned, with [ErrServerClosed] or the error that made l
+// unusable.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.init()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer s.Close()
+	defer context.AfterFunc(ctx, s.Close)()
+	if !s.listen(l) {
+		l.Close()
+		return ErrServerClosed
+	}
+	for {
+		conn, err := s.accept(l)
+		if err != nil {
+			return err
+		}
+		wg.Go(func() { s.serveConn(conn) })
+	}
+}
+
+func (s *Server) listen(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.listener = l
+	s.armIdle()
+	return true
+}
+
+// accept outlasts passing troubles such as a full descriptor table.
+func (s *Server) accept(l net.Listener) (net.Conn, error) {
+	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+		conn, err := l.Accept()
+		if err == nil {
+			return conn, nil
+		}
+		if s.isStopping() || errors.Is(err, net.ErrClosed) {
+			return nil, ErrServerClosed
+		}
+		s.Logger.WithError(err).Debug("accept a connection")
+		select {
+		case <-time.After(delay):
+		case <-s.stopped:
+		}
+	}
+}
+
+func (s *Server) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+func (s *Server) serveConn(conn net.Conn) {
+	s.knock(conn)
+	c, err := s.handshake(conn)
+	s.admitted(conn)
+	if err != nil {
+		s.Logger.WithError(err).Debug("connection refused")
+		s.released()
+		return
+	}
+	s.attach(c)
+	defer s.detach(c)
+	if err := c.Serve(s.ctx, s.Mux.serve); err != nil && !errors.Is(err, io.EOF) {
+		s.Logger.WithError(err).Debug("connection ended")
+	}
+}
+
+func (s *Server) handshake(conn net.Conn) (*transport.ServerConn, error) {
+	timeout := s.HandshakeTimeout
+	if timeout == 0 {
+		timeout = transport.DefaultHandshakeTimeout
+	}
+	ctx := s.ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return transport.Accept(ctx, conn, transport.AcceptConfig{
+		Self:       s.identity,
+		Secret:     s.secret,
+		MaxMessage: s.MaxMessage,
+		MaxCalls:   s.MaxCalls,
+	})
+}
+
+// ring tells every parent that output was written.
+func (s *Server) ring() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.Ring()
+	}
+}
+
+// Shutdown takes no new connections and calls, waits for the calls in flight
+// and closes the connections. When ctx ends first the contexts of the calls
+// are cancelled, the connections closed, and ctx's error returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	conns := s.stop()
+	defer s.Close()
+	var wg sync.WaitGroup
+	errs := make([]error, len(conns))
+	for i, c := range conns {
+		wg.Go(func() {
+			errs[i] = c.Drain(ctx)
+			c.Close()
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Close stops the server at once: the contexts of calls are cancelled and the
+// connections closed. It does not wait for handlers; Serve does.
+func (s *Server) Close() {
+	s.init()
+	conns := s.stop()
+	s.abort()
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
+// stop closes the door and returns the connections that are left.
+func (s *Server) stop() []*transport.ServerConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping {
+		s.stopping = true
+		close(s.stopped)
+		if s.listener != nil {
+			s.listener.Close()
+		}
+		for _, conn := range s.pending {
+			conn.Close()
+		}
+	}
+	conns := make([]*transport.ServerConn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
