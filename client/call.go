@@ -1,0 +1,207 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/detached-workers/unref/transport"
+)
+
+// Invoke makes a unary call; [Call] is its typed form.
+func (w *Worker) Invoke(ctx context.Context, req *Request, reply any) error {
+	a := w.attempt(req)
+	body, err := w.encode(req.Body)
+	if err != nil {
+		return a.explain(ctx, err)
+	}
+	callCtx, cancel := a.within(ctx)
+	defer cancel()
+	data, err := w.call(callCtx, transport.Request{Method: req.Method, Metadata: req.Metadata, Body: body})
+	if err != nil {
+		return a.explain(ctx, err)
+	}
+	if reply == nil || len(data) == 0 {
+		return nil
+	}
+	if err := w.codec.Decode(data, reply); err != nil {
+		return a.explain(ctx, err)
+	}
+	return nil
+}
+
+func (w *Worker) attempt(req *Request) *attempt {
+	return &attempt{w: w, method: req.Method, started: time.Now(), limit: w.dialer.limit(req)}
+}
+
+// within returns a context that ends with the call's limit.
+func (a *attempt) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.limit == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, a.limit)
+}
+
+// encode returns nothing for no value. A value without an encoding was not
+// sent.
+func (w *Worker) encode(v any) ([]byte, error) {
+	if v == nil {
+		return nil, nil
+	}
+	body, err := w.codec.Encode(v)
+	if e, ok := errors.AsType[*transport.Error](err); ok {
+		e.NotRun = true
+	}
+	return body, err
+}
+
+// call makes the call on the current connection. A call that was not sent
+// because the connection broke is made again on the next one.
+func (w *Worker) call(ctx context.Context, req transport.Request) (data []byte, err error) {
+	err = w.onLink(ctx, func(l *link) error {
+		data, err = l.conn.Call(ctx, req)
+		return err
+	})
+	return data, err
+}
+
+// onLink runs f on a connection, again if that broke before f sent anything.
+func (w *Worker) onLink(ctx context.Context, f func(*link) error) error {
+	for {
+		if w.isClosed() {
+			return notSent(ErrClosed)
+		}
+		l := w.current()
+		if err := l.wait(ctx); err != nil {
+			return notSent(err)
+		}
+		err := f(l)
+		if !brokenLink(err) {
+			return err
+		}
+		why := l.verdict(ctx)
+		switch {
+		case !errors.Is(err, transport.ErrNotSent):
+			return why
+		case !errors.Is(why, ErrConnectionLost):
+			return notSent(why)
+		}
+	}
+}
+
+// brokenLink reports whether err says that the connection ended.
+func brokenLink(err error) bool {
+	return errors.Is(err, transport.ErrConnectionLost) || errors.Is(err, transport.ErrClosed)
+}
+
+func notSent(err error) error { return errors.Join(transport.ErrNotSent, err) }
+
+// Open starts a call with messages; [Stream] and the function [Open] are its
+// typed forms.
+func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
+	a := w.attempt(req)
+	body, err := w.encode(req.Body)
+	if err != nil {
+		return nil, a.explain(ctx, err)
+	}
+	m := &Messages{ctx: ctx, attempt: a}
+	treq := transport.Request{Method: req.Method, Metadata: req.Metadata, Body: body}
+	err = w.onLink(ctx, func(l *link) error {
+		m.link = l
+		m.stream, err = l.conn.Open(ctx, treq, req.Kind == transport.KindStream)
+		return err
+	})
+	if err != nil {
+		return nil, a.explain(ctx, err)
+	}
+	m.stop = context.AfterFunc(ctx, func() { m.stream.Cancel(errors.Is(ctx.Err(), context.DeadlineExceeded)) })
+	return m, nil
+}
+
+// Messages is a call with messages, untyped. Send and Recv may be used from
+// two goroutines at once, each from one. Read it to its end or close it.
+type Messages struct {
+	ctx     context.Context // of the call, as Open was given it
+	stop    func() bool     // of the watch over ctx
+	attempt *attempt
+	link    *link
+	stream  *transport.Stream
+}
+
+// Recv decodes the next message into msg, a pointer. After the last message it
+// returns io.EOF if the call succeeded, else its error. When no message comes
+// within the per-message timeout the call is cancelled.
+func (m *Messages) Recv(msg any) error {
+	a := *m.attempt
+	a.started = time.Now()
+	ctx, cancel := a.within(m.ctx)
+	defer cancel()
+	data, err := m.stream.Recv(ctx)
+	switch {
+	case err == nil:
+		err = m.attempt.w.codec.Decode(data, msg)
+	case err == io.EOF:
+		m.stop()
+		return io.EOF
+	}
+	if err == nil {
+		return nil
+	}
+	return m.failed(ctx, &a, err)
+}
+
+// failed ends the call and says why.
+func (m *Messages) failed(ctx context.Context, a *attempt, err error) error {
+	m.stop()
+	m.stream.Cancel(errors.Is(ctx.Err(), context.DeadlineExceeded))
+	switch {
+	case m.ctx.Err() != nil:
+		err = m.ctx.Err()
+	case brokenLink(err):
+		err = m.link.verdict(ctx)
+	}
+	return a.explain(m.ctx, err)
+}
+
+// Send sends a message. It waits while the worker is slow, for the per-message
+// timeout at most, and then cancels the call. When the worker has ended the
+// call Send returns io.EOF, and Recv says why.
+func (m *Messages) Send(msg any) error {
+	a := *m.attempt
+	a.started = time.Now()
+	body, err := a.w.codec.Encode(msg)
+	if err != nil {
+		return a.explain(m.ctx, err)
+	}
+	ctx, cancel := a.within(m.ctx)
+	defer cancel()
+	return m.sent(ctx, &a, m.stream.Send(ctx, body))
+}
+
+// CloseSend says that no further message will be sent.
+func (m *Messages) CloseSend() error {
+	a := *m.attempt
+	a.started = time.Now()
+	ctx, cancel := a.within(m.ctx)
+	defer cancel()
+	return m.sent(ctx, &a, m.stream.CloseSend(ctx))
+}
+
+func (m *Messages) sent(ctx context.Context, a *attempt, err error) error {
+	_, refused := errors.AsType[*transport.Error](err)
+	switch {
+	case err == nil || err == io.EOF:
+		return err
+	case refused: // a message over the limit leaves the call as it is
+		return a.explain(m.ctx, err)
+	}
+	return m.failed(ctx, a, err)
+}
+
+// Close cancels the call if it has not ended. It does not wait for the worker.
+func (m *Messages) Close() error {
+	m.stop()
+	m.stream.Cancel(false)
+	return nil
+}

@@ -1,0 +1,142 @@
+// Package client is the parent's side: it starts workers and calls them.
+//
+// At any point in time each call has exactly one outcome, and it comes within
+// the call's time: the worker's answer, an error that says what happened to
+// the call or its worker, or the end of the limit. Nothing that a worker does
+// keeps the parent from exiting, and nothing needs to be closed for the worker
+// to leave when the parent has gone, however it went.
+//
+// Start with [Start] and [Call]:
+//
+//	w, err := client.Start(ctx, &lifecycle.Command{Path: "demo-worker"})
+//	if err != nil { ... }
+//	defer w.Close()
+//	reply, err := client.Call(ctx, w, api.Check, req)
+package client
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/detached-workers/unref/transport"
+)
+
+// Caller is what calls can be made on: a [*Worker], or something that wraps
+// one to add to its calls. Callers are safe for concurrent use.
+type Caller interface {
+	// Invoke makes a unary call and decodes the reply into reply, a pointer,
+	// or nil to ignore it.
+	Invoke(ctx context.Context, req *Request, reply any) error
+
+	// Open starts a call with messages, of req.Kind. The call ends with ctx.
+	Open(ctx context.Context, req *Request) (*Messages, error)
+}
+
+// Request is one call to make.
+type Request struct {
+	Method string
+	Kind   transport.Kind
+	Body   any // the request, encoded as CBOR; nil means none
+
+	// Metadata travels with the call, for instance a traceparent. See
+	// server.Metadata.
+	Metadata map[string]string
+
+	// Timeout limits the time from the hand-over to the worker to the reply,
+	// or between two messages of a stream. Zero means the [Dialer]'s setting
+	// for the method; negative means no limit.
+	Timeout time.Duration
+}
+
+// CallOption changes a request before it is made.
+type CallOption func(*Request)
+
+// Timeout sets the call's per-message timeout; see [Request].
+func Timeout(d time.Duration) CallOption { return func(r *Request) { r.Timeout = d } }
+
+// Metadata adds a key and its value to what travels with the call.
+func Metadata(key, value string) CallOption {
+	return func(r *Request) {
+		if r.Metadata == nil {
+			r.Metadata = make(map[string]string)
+		}
+		r.Metadata[key] = value
+	}
+}
+
+func newRequest(method string, kind transport.Kind, body any, opts []CallOption) *Request {
+	req := &Request{Method: method, Kind: kind, Body: body}
+	for _, opt := range opts {
+		opt(req)
+	}
+	return req
+}
+
+// Call makes a unary call. Without a contract, [Caller.Invoke] calls a method
+// by its plain name:
+//
+//	err := w.Invoke(ctx, &client.Request{Method: "echo", Body: "hello"}, &reply)
+//
+// Errors: a [*transport.Error] is the worker's answer or the end of a time
+// limit, which also matches the context errors; one that wraps
+// [ErrWorkerExited] carries a [*lifecycle.ExitError]. [SafeToRetry] tells
+// whether the call can have run.
+func Call[Req, Rep any](ctx context.Context, c Caller, m transport.Method[Req, Rep], req Req, opts ...CallOption) (Rep, error) {
+	var rep Rep
+	err := c.Invoke(ctx, newRequest(string(m), transport.KindUnary, req, opts), &rep)
+	return rep, err
+}
+
+// Stream makes a call that is answered with a stream of messages, and yields
+// each. An error is yielded last. Leaving the loop cancels the call.
+func Stream[Req, Msg any](ctx context.Context, c Caller, m transport.StreamMethod[Req, Msg], req Req, opts ...CallOption) iter.Seq2[Msg, error] {
+	return func(yield func(Msg, error) bool) {
+		messages, err := c.Open(ctx, newRequest(string(m), transport.KindStream, req, opts))
+		if err != nil {
+			yield(*new(Msg), err)
+			return
+		}
+		defer messages.Close()
+		for {
+			var msg Msg
+			err := messages.Recv(&msg)
+			if err == io.EOF || !yield(msg, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Open starts a call with messages both ways.
+func Open[Send, Recv any](ctx context.Context, c Caller, m transport.BidiMethod[Send, Recv], opts ...CallOption) (*BidiStream[Send, Recv], error) {
+	messages, err := c.Open(ctx, newRequest(string(m), transport.KindBidi, nil, opts))
+	if err != nil {
+		return nil, err
+	}
+	return &BidiStream[Send, Recv]{messages}, nil
+}
+
+// BidiStream is the caller's end of a call with messages both ways. Send and
+// Recv may be used from two goroutines at once, each from one. Read it to its
+// end or close it.
+type BidiStream[Send, Recv any] struct{ messages *Messages }
+
+// Send sends a message. When the worker has ended the call it returns io.EOF,
+// and Recv says why.
+func (s *BidiStream[Send, Recv]) Send(msg Send) error { return s.messages.Send(msg) }
+
+// CloseSend says that no further message will be sent.
+func (s *BidiStream[Send, Recv]) CloseSend() error { return s.messages.CloseSend() }
+
+// Recv returns the next message, io.EOF after the last one, or the call's
+// error.
+func (s *BidiStream[Send, Recv]) Recv() (Recv, error) {
+	var msg Recv
+	err := s.messages.Recv(&msg)
+	return msg, err
+}
+
+// Close cancels the call if it has not ended.
+func (s *BidiStream[Send, Recv]) Close() error { return s.messages.Close() }

@@ -1,0 +1,159 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/detached-workers/unref/lifecycle"
+	"github.com/detached-workers/unref/transport"
+)
+
+// DefaultTimeout is the per-message timeout where none is set.
+const DefaultTimeout = 30 * time.Second
+
+// Dialer has the settings for workers and the calls on them. The zero Dialer
+// works. It is copied on use.
+type Dialer struct {
+	// Timeout is the per-message timeout: for a unary call from its hand-over
+	// to the worker to the reply, for a stream between two messages. It bounds
+	// writing as well as reading, and ends the handler's context too. Zero
+	// means [DefaultTimeout], 30 s; negative means none.
+	Timeout time.Duration
+
+	// MethodTimeout overrides Timeout for the methods named. Zero means
+	// Timeout; negative means none.
+	MethodTimeout map[string]time.Duration
+
+	// MaxMessage limits, in bytes, each message in either direction. Zero
+	// means [transport.DefaultMaxMessage], 16 MiB; negative means none but the
+	// format's, 2 GiB. The worker has a limit of its own; the lower counts.
+	MaxMessage int
+
+	// Strict refuses replies with fields that the reply's type has not.
+	Strict bool
+
+	// Logger takes what workers print and log, with the fields worker and pid;
+	// text at info level, log entries at their own. The library's own remarks
+	// are at debug level. Nil means logrus's standard logger, so that output is
+	// visible by default. A slow logger loses output and says how much; it
+	// never slows a worker.
+	Logger logrus.FieldLogger
+}
+
+// Start starts a worker with the settings of the zero [Dialer].
+func Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, error) {
+	return new(Dialer).Start(ctx, cmd)
+}
+
+// Start starts a worker and returns when it is ready to be called. The worker
+// is the caller's: Close stops it, and it leaves by itself when its owner, by
+// default this process, has died. ctx bounds the start only, as does
+// cmd.StartTimeout.
+//
+// A program that can't be started is an error of [lifecycle.Command.Start];
+// one that was started and did not get ready is a [*StartError]. Either way
+// nothing is left behind.
+func (d *Dialer) Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, error) {
+	described := *cmd
+	if described.LogLevel == "" {
+		described.LogLevel = levelOf(d.logger())
+	}
+	proc, err := described.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := newWorker(d, &described, proc)
+	if err := w.start(ctx, described.StartLimit()); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (d *Dialer) logger() logrus.FieldLogger {
+	if d.Logger == nil {
+		return logrus.StandardLogger()
+	}
+	return d.Logger
+}
+
+// levelOf returns the level that a worker's entries need to be seen.
+func levelOf(l logrus.FieldLogger) string {
+	switch l := l.(type) {
+	case *logrus.Logger:
+		return l.GetLevel().String()
+	case *logrus.Entry:
+		return l.Logger.GetLevel().String()
+	}
+	return ""
+}
+
+// limit returns the per-message timeout of a call; 0 means none.
+func (d *Dialer) limit(req *Request) time.Duration {
+	limit := req.Timeout
+	if limit == 0 {
+		limit = d.MethodTimeout[req.Method]
+	}
+	if limit == 0 {
+		limit = d.Timeout
+	}
+	if limit == 0 {
+		limit = DefaultTimeout
+	}
+	return max(0, limit)
+}
+
+// Back-off between attempts to reach a worker that does not listen yet. After
+// patience it grows beyond maxDialDelay, because by then it is no start that is
+// waited for but a worker that takes its time to leave.
+const (
+	minDialDelay = 50 * time.Microsecond
+	maxDialDelay = 5 * time.Millisecond
+	lateDelay    = 100 * time.Millisecond
+	patience     = 10 * time.Second
+)
+
+// dial tries until the worker has answered the handshake, ctx ends, or the
+// worker gives an answer that trying again won't change. Before each attempt
+// but the first it calls between.
+func dial(ctx context.Context, path string, cfg transport.DialConfig, between func()) (*transport.Conn, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	began := time.Now()
+	for delay, limit := minDialDelay, maxDialDelay; ; delay = min(2*delay, limit) {
+		if time.Since(began) > patience {
+			limit = lateDelay
+		}
+		conn, err := transport.Dial(ctx, path, cfg)
+		if err == nil || final(err) {
+			return conn, err
+		}
+		if ctx.Err() != nil {
+			return nil, unready(err)
+		}
+		timer.Reset(delay)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, unready(err)
+		}
+		between()
+	}
+}
+
+// final reports whether a dialling error will stay.
+func final(err error) bool {
+	_, refused := errors.AsType[*transport.MismatchError](err)
+	return refused || errors.Is(err, transport.ErrProtocol)
+}
+
+// unready tells a worker that does not listen from one that does not answer.
+func unready(err error) error {
+	if errors.Is(err, ErrNoAnswer) {
+		return ErrNoAnswer
+	}
+	return ErrNotListening
+}
