@@ -1,0 +1,67 @@
+// Package integration tests unref with real processes. The test binary plays
+// all parts: it is the parent that the tests run in, it starts itself again as
+// the worker, and it starts itself again as other parents, whose deaths the
+// tests look at.
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/detached-workers/unref/lifecycle"
+	"github.com/detached-workers/unref/server"
+)
+
+// roleEnv makes the test binary play another part than the tests.
+const roleEnv = "INTEGRATION_ROLE"
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Exit(play(role))
+	}
+	mux := newMux()
+	server.MainIfWorker("worker", mux)
+	if w, _ := lifecycle.Current(); w != nil {
+		server.Main(mux) // started by path and not as itself
+	}
+	os.Exit(runTests(m))
+}
+
+// runTests runs the tests with a runtime directory of their own, and fails if
+// anything is left: a goroutine, a process, a file.
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "unref-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("UNREF_RUNTIME_DIR", filepath.Join(dir, "run"))
+	code := m.Run()
+	if code != 0 {
+		return code
+	}
+	return checkNothingLeft(dir)
+}
+
+func checkNothingLeft(dir string) int {
+	code := 0
+	complain := func(what string, err error) {
+		fmt.Fprintf(os.Stderr, "after the tests %s is left: %v\n", what, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil {
+		complain("a goroutine", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "run", "*")); len(left) > 0 {
+		complain("a file", fmt.Errorf("%q", left))
+	}
+	if pids := descendants(os.Getpid()); len(pids) > 0 {
+		complain("a process", fmt.Errorf("%v", pids))
+	}
+	return code
+}
