@@ -81,13 +81,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if w.MaxLifetime > 0 {
 		defer time.AfterFunc(w.MaxLifetime, w.Leave).Stop()
 	}
-	err = s.Serve(ctx, l)
+	s.Serve(ctx, l)
 	close(s.served)
 	s.teardown(w.Grace)
-	if errors.Is(err, ErrServerClosed) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // adopt takes over what the parent has decided.

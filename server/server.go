@@ -107,13 +107,13 @@ func (s *Server) init() {
 
 // Serve accepts connections on l and answers their calls until Shutdown or
 // Close is called or ctx ends, which acts like Close. It returns when all
-// handlers have returned, with [ErrServerClosed] or the error that made l
-// unusable.
+// handlers have returned, with [ErrServerClosed]. Closing l ends it too; other
+// troubles of l are waited out.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.init()
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer s.Close()
+	defer wg.Wait()
 	defer context.AfterFunc(ctx, s.Close)()
 	if !s.listen(l) {
 		l.Close()
@@ -122,6 +122,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for {
 		conn, err := s.accept(l)
 		if err != nil {
+			if !s.isStopping() { // else Shutdown lets calls finish
+				s.Close()
+			}
 			return err
 		}
 		wg.Go(func() { s.serveConn(conn) })
