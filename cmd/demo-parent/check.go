@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/detached-workers/unref/client"
+	"github.com/detached-workers/unref/lifecycle"
+)
+
+// runCheck is the command check.
+func runCheck(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) error {
+	o, err := parseCheck(args, stdout)
+	if err != nil {
+		return err
+	}
+	d := newDisplay(stderr)
+	c, err := newChecker(ctx, o, d)
+	if err != nil {
+		return err
+	}
+	defer c.slots.close(ctx)
+	report := &reporter{out: stdout, json: o.json}
+	if o.watch {
+		return c.watch(ctx, report)
+	}
+	return c.repeat(ctx, o.repeat, report)
+}
+
+func newChecker(ctx context.Context, o *checkOptions, d *display) (*checker, error) {
+	path, err := findWorker(ctx, o.worker, d.Printf)
+	if err != nil {
+		return nil, err
+	}
+	place := slot{
+		dialer:  &client.Dialer{Timeout: perMessage(o.timeout), Logger: newLogger(d, o.verbose)},
+		command: &lifecycle.Command{Path: path},
+		tell:    d.Printf,
+	}
+	return &checker{request: o.plan(), slots: newSlots(o.workers, place), display: d, verbose: o.verbose}, nil
+}
+
+// perMessage returns the option -timeout as a Dialer has it.
+func perMessage(timeout time.Duration) time.Duration {
+	if timeout == 0 {
+		return -1
+	}
+	return timeout
+}
+
+// newLogger returns the logger that takes what workers print and log. Without verbose only warnings are shown.
+func newLogger(d *display, verbose bool) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(d)
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true})
+	log.SetLevel(logrus.WarnLevel)
+	if verbose {
+		log.SetLevel(logrus.InfoLevel)
+	}
+	return log
+}
+
+// repeat checks n times and reports each. The outcome is that of the last.
+func (c *checker) repeat(ctx context.Context, n int, report *reporter) error {
+	var times []time.Duration
+	var r *result
+	for range n {
+		var err error
+		if r, err = c.round(ctx); err != nil {
+			return err
+		}
+		if err := report.report(r); err != nil {
+			return err
+		}
+		c.display.Printf("%s", r.summary())
+		times = append(times, r.elapsed)
+	}
+	if n > 1 {
+		c.display.Printf("%s", comparison(times))
+	}
+	return r.outcome()
+}
+
+// outcome returns [errFound] if there are diagnostics.
+func (r *result) outcome() error {
+	if n, _ := r.errors(); n > 0 {
+		return errFound
+	}
+	return nil
+}

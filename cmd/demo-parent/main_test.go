@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"github.com/detached-workers/unref/client"
+	"github.com/detached-workers/unref/lifecycle"
+)
+
+// The programs that the tests run, built once, and the directory for all workers, which must be empty in the end.
+var (
+	binDir     string
+	runtimeDir string
+)
+
+func TestMain(m *testing.M) {
+	dir, err := prepare()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if !emptyInTime(runtimeDir) {
+			fmt.Fprintln(os.Stderr, "workers have left something in the runtime directory, or are still there")
+			code = max(code, 1)
+		}
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// prepare builds the programs and sets the environment. It returns the directory that everything is in.
+func prepare() (string, error) {
+	dir, err := os.MkdirTemp("", "dp")
+	if err != nil {
+		return "", err
+	}
+	binDir, runtimeDir = filepath.Join(dir, "bin"), filepath.Join(dir, "run")
+	for _, name := range []string{"demo-parent", workerName} {
+		build := exec.Command("go", "build", "-o", filepath.Join(binDir, name+executableSuffix()), "../"+name)
+		if out, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	for name, value := range map[string]string{
+		"UNREF_RUNTIME_DIR": runtimeDir,
+		"PATH":              binDir + string(filepath.ListSeparator) + os.Getenv("PATH"),
+		"GOFLAGS":           "", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOOS": "", "GOARCH": "",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// emptyInTime waits until a directory is empty or gone. Workers whose parent was killed leave a moment later.
+func emptyInTime(dir string) bool {
+	return await(context.Background(), func() bool {
+		entries, err := os.ReadDir(dir)
+		return len(entries) == 0 || os.IsNotExist(err)
+	})
+}
+
+func TestScripts(t *testing.T) {
+	cache, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := strings.Fields(string(cache))
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GOCACHE", dirs[0])
+			env.Setenv("GOMODCACHE", dirs[1])
+			for _, name := range []string{"UNREF_RUNTIME_DIR", "PATH", "GOPROXY", "GOTOOLCHAIN", "GOWORK"} {
+				env.Setenv(name, os.Getenv(name))
+			}
+			return nil
+		},
+	})
+}
+
+// newModule writes the files of a module into a directory of its own, all an hour old.
+func newModule(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		write(t, filepath.Join(dir, name), text)
+	}
+	write(t, filepath.Join(dir, "go.mod"), "module example.com/m\n\ngo 1.26\n")
+	age(t, dir)
+	return dir
+}
+
+// age makes a directory and everything in it an hour old.
+func age(t *testing.T, dir string) {
+	t.Helper()
+	old := time.Now().Add(-time.Hour)
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(path, old, old)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// chain is a module in which c imports b, which imports a; d is by itself.
+func chain(t *testing.T) string {
+	return newModule(t, map[string]string{
+		"a/a.go": "package a\n\nfunc A() int { return 1 }\n",
+		"b/b.go": "package b\n\nimport \"example.com/m/a\"\n\nfunc B() int { return a.A() }\n",
+		"c/c.go": "package c\n\nimport \"example.com/m/b\"\n\nfunc C() int { return b.B() }\n",
+		"d/d.go": "package d\n\nfunc D() int { return 1 }\n",
+	})
+}
+
+// newSlot returns a place for a worker, and a record of what the user was told.
+func newSlot(t *testing.T) (*slot, *[]string) {
+	t.Helper()
+	var told []string
+	s := &slot{
+		dialer:  &client.Dialer{Logger: newLogger(&display{out: t.Output()}, false)},
+		command: &lifecycle.Command{Path: filepath.Join(binDir, workerName)},
+		tell:    func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) },
+	}
+	t.Cleanup(func() { slots{s}.close(context.Background()) })
+	return s, &told
+}
