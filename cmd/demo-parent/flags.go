@@ -39,7 +39,7 @@ func parseCheck(args []string, stdout io.Writer) (*checkOptions, error) {
 	f.IntVar(&o.workers, "j", min(4, runtime.NumCPU()), "share the work between `n` workers")
 	f.StringVar(&o.worker, "worker", "", "the worker's `program`; by default demo-worker is found or built")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "give up when a worker says nothing for so long; 0 means never")
-	f.IntVar(&o.repeat, "repeat", 1, "check `n` times, to see what warm workers save")
+	f.IntVar(&o.repeat, "repeat", 0, "check `n` times; by default twice, cold and warm, to see what warm workers save,\nand once with -json")
 	f.BoolVar(&o.watch, "watch", false, "check again whenever a file changes, until interrupted")
 	f.BoolVar(&o.json, "json", false, "print one JSON object for each check")
 	f.BoolVar(&o.verbose, "v", false, "show each package and what the workers log")
@@ -55,13 +55,17 @@ func (o *checkOptions) validate() error {
 	switch {
 	case o.workers < 1:
 		return errors.New("check: -j must be at least 1")
-	case o.repeat < 1:
-		return errors.New("check: -repeat must be at least 1")
+	case o.repeat < 0:
+		return errors.New("check: -repeat must not be negative")
 	case o.repeat > 1 && o.watch:
 		return errors.New("check: -repeat and -watch exclude each other")
 	case o.timeout < 0:
 		return errors.New("check: -timeout must not be negative")
 	}
+	if o.repeat == 0 && !o.json {
+		o.repeat = 2
+	}
+	o.repeat = max(1, o.repeat)
 	dir, err := absolute(o.dir)
 	o.dir = dir
 	return err

@@ -59,7 +59,7 @@ func onPty(t *testing.T, columns uint16, env string, args ...string) string {
 // LESSONS 5
 func TestOnATerminalThereIsABarWhileItWorks(t *testing.T) {
 	for _, columns := range []uint16{0, 50, 120} {
-		text := onPty(t, columns, "TERM=xterm", "check", "-C", chain(t), "./...")
+		text := onPty(t, columns, "TERM=xterm", "check", "-repeat", "1", "-C", chain(t), "./...")
 		if !strings.Contains(text, "listing packages") {
 			t.Errorf("with %d columns nothing was drawn: %q", columns, text)
 		}
@@ -71,7 +71,7 @@ func TestOnATerminalThereIsABarWhileItWorks(t *testing.T) {
 }
 
 func TestOnADumbTerminalThereIsNoBar(t *testing.T) {
-	text := onPty(t, 80, "TERM=dumb", "check", "-C", chain(t), "./...")
+	text := onPty(t, 80, "TERM=dumb", "check", "-repeat", "1", "-C", chain(t), "./...")
 	if !strings.HasPrefix(text, "cold: 4 packages") || strings.Contains(text, "\r") {
 		t.Errorf("got %q, want the summary only", text)
 	}
