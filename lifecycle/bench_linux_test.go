@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkOwnerDeathToExit measures the time from SIGKILL of the owner to the worker's last act, and to its end as others
-// see it. In between the kernel alone is at work: releasing an inotify instance takes it some milliseconds.
+// see it.
 func BenchmarkOwnerDeathToExit(b *testing.B) {
 	var acts, ends []time.Duration
 	for b.Loop() {

@@ -46,6 +46,9 @@ func (w *Worker) Exit(code int) {
 	if w.exiting.Swap(true) {
 		select {}
 	}
+	if w.spool != nil {
+		w.spool.forget()
+	}
 	w.killChildren()
 	removeInstance(filepath.Dir(w.Dir), w.ID)
 	os.Exit(code)

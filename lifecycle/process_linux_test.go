@@ -186,13 +186,6 @@ func switches(t *testing.T, pid int) string {
 	return all.String()
 }
 
-func TestOutOfMemoryIsRecognised(t *testing.T) {
-	p := start(t, role(t, "oom"))
-	if e := awaitDone(t, p); !e.OutOfMemory || e.Code != 2 {
-		t.Errorf("got %v", e)
-	}
-}
-
 func TestTheWorkerTellsItsWatchersThatOutputGrew(t *testing.T) {
 	p := startReady(t, role(t, "watch"))
 	awaitLine(t, p.Output(), "grew 3")

@@ -21,8 +21,10 @@ const spoolSizeLimit = 1 << 40
 // spool is the worker's end of its output. Everybody below the worker writes to it through descriptors 1 and 2, so it is
 // bounded from the worker's first act, whether anybody watches it or not.
 type spool struct {
-	file  *os.File
-	limit int64 // logical size at which to truncate
+	file   *os.File
+	limit  int64  // logical size at which to truncate
+	wait   func() // for growth
+	forget func() // stops watching for growth, before the end
 
 	dropped int64 // up to where output was dropped; used by tend only
 
@@ -31,16 +33,16 @@ type spool struct {
 }
 
 func newSpool(file *os.File) *spool {
-	return &spool{file: file, limit: fileSizeLimit(), watchers: make(map[chan struct{}]bool)}
+	wait, forget := growth(file)
+	return &spool{file: file, limit: fileSizeLimit(), wait: wait, forget: forget, watchers: make(map[chan struct{}]bool)}
 }
 
 // tend bounds the spool and tells the watchers, whenever the spool grew, for the rest of the process's life.
 func (s *spool) tend() {
-	wait := growth(s.file)
 	for {
 		s.bound()
 		s.tell()
-		wait()
+		s.wait()
 	}
 }
 
@@ -82,9 +84,10 @@ func (s *spool) tell() {
 	}
 }
 
-// watch calls grew whenever the spool grew, until ctx ends.
+// watch calls grew at once, for what was written before, and whenever the spool grew, until ctx ends.
 func (s *spool) watch(ctx context.Context, grew func()) error {
 	told := make(chan struct{}, 1) // tell sends; nobody closes it
+	told <- struct{}{}
 	s.add(told)
 	defer s.remove(told)
 	for {

@@ -36,29 +36,34 @@ func nextData(f *os.File, off int64) int64 {
 // growthPoll is how often the size is looked at when no inotify instance can be had.
 const growthPoll = 250 * time.Millisecond
 
-// growth returns a function that waits until the file was written to or truncated since it returned last. It uses no time
-// while nothing happens.
-func growth(f *os.File) (wait func()) {
-	events, err := modifyEvents(f)
+// growth returns a function that waits until the file was written to or truncated since it returned last, and one that
+// stops the watch. Waiting uses no time while nothing happens. The watch is to be stopped some time before the process
+// ends: its removal goes on in the kernel for a moment, and a process that ends meanwhile has to wait for some
+// milliseconds, after its last act.
+func growth(f *os.File) (wait, forget func()) {
+	events, forget, err := modifyEvents(f)
 	if err != nil {
-		return growthByPolling(f, growthPoll)
+		return growthByPolling(f, growthPoll), func() {}
 	}
 	buf := make([]byte, 4096)
-	return func() {
+	wait = func() {
 		if _, err := events.Read(buf); err != nil && !errors.Is(err, unix.EINTR) {
 			time.Sleep(growthPoll)
 		}
 	}
+	return wait, forget
 }
 
-func modifyEvents(f *os.File) (*os.File, error) {
+func modifyEvents(f *os.File) (events *os.File, forget func(), err error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.IN_MODIFY); err != nil {
+	watch, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.IN_MODIFY)
+	if err != nil {
 		unix.Close(fd)
-		return nil, err
+		return nil, nil, err
 	}
-	return os.NewFile(uintptr(fd), "inotify"), nil
+	// The file is never closed, so that fd stays what it is.
+	return os.NewFile(uintptr(fd), "inotify"), func() { _, _ = unix.InotifyRmWatch(fd, uint32(watch)) }, nil
 }

@@ -174,7 +174,11 @@ func TestAFloodIsBoundedOnDiskWithoutAnyReader(t *testing.T) {
 
 func TestWatchersAreToldThatTheOutputGrew(t *testing.T) {
 	for name, wait := range map[string]func(*os.File) func(){
-		"inotify": growth,
+		"inotify": func(f *os.File) func() {
+			wait, forget := growth(f)
+			t.Cleanup(forget)
+			return wait
+		},
 		"polling": func(f *os.File) func() { return growthByPolling(f, time.Millisecond) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,4 +17,4 @@ func nextData(_ *os.File, off int64) int64 { return off }
 // growthPoll is how often the size is looked at.
 const growthPoll = 50 * time.Millisecond
 
-func growth(f *os.File) (wait func()) { return growthByPolling(f, growthPoll) }
+func growth(f *os.File) (wait, forget func()) { return growthByPolling(f, growthPoll), func() {} }

@@ -136,7 +136,7 @@ func TestSelfStartsTheRunningExecutableEvenIfItsFileWasDeleted(t *testing.T) {
 	c.Args = []string{"-c", `exec 9<"$0"; rm "$0"; exec /proc/self/fd/9`, copied}
 	p := startReady(t, c)
 	r := p.Output()
-	awaitLine(t, r, "before false false")
+	awaitLine(t, r, "self false")
 	awaitLine(t, r, "after <nil>")
 }
 
@@ -150,7 +150,8 @@ func TestASelfWorkerThatDoesNotServeYetCannotStartWorkers(t *testing.T) {
 		t.Errorf("got name %q", p.Name())
 	}
 	r := p.Output()
-	awaitLine(t, r, "before true true")
+	awaitLine(t, r, "self true")
+	awaitLine(t, r, "before true")
 	awaitLine(t, r, "after <nil>")
 }
 

@@ -116,8 +116,9 @@ func (w *Worker) OwnerGone() <-chan struct{} {
 	return w.ownerGone
 }
 
-// WatchOutput calls grew after output was written to the spool, until ctx ends, and returns ctx's cause. Calls are never
-// concurrent, and one may stand for many writes. It runs in the caller's goroutine; grew may take its time.
+// WatchOutput calls grew at once, and again after output was written to the spool, until ctx ends, and returns ctx's
+// cause. Calls are never concurrent, and one may stand for many writes. It runs in the caller's goroutine; grew may take
+// its time.
 func (w *Worker) WatchOutput(ctx context.Context, grew func()) error {
 	if w.spool == nil {
 		<-ctx.Done()
