@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/detached-workers/unref/lifecycle"
@@ -54,25 +53,26 @@ type StartError struct {
 	Name    string
 	Pid     int
 	Elapsed time.Duration // from start to failure
-	Output  []byte        // the last that the worker printed, at most 64 KiB
-	Err     error
+
+	// Output is the last that the worker printed, at most 64 KiB. A Go program
+	// that hung has printed the stacks of its goroutines.
+	Output []byte
+
+	Err error
+
+	excerpt string // of Output
 }
 
 // Unwrap returns Err.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Error says what happened and ends with the worker's last lines.
+// Error says what happened and ends with some lines of the worker's output.
 func (e *StartError) Error() string {
 	msg := fmt.Sprintf("start worker %s (pid %d): %v", e.Name, e.Pid, e.Err)
-	if exited := (*lifecycle.ExitError)(nil); errors.As(e.Err, &exited) || len(e.Output) == 0 {
+	if _, exited := errors.AsType[*lifecycle.ExitError](e.Err); exited || e.excerpt == "" {
 		return msg // an ExitError shows the output itself
 	}
-	return msg + "; last output:\n" + lastLines(string(e.Output), 20)
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	return msg + "; last output:\n" + e.excerpt
 }
 
 // exitedError is the outcome of what the worker's end cut short.

@@ -60,15 +60,20 @@ func (w *Worker) start(ctx context.Context, limit time.Duration) error {
 	return w.abandon(started, err)
 }
 
-// abandon clears away a worker that did not get ready.
+// abandon clears away a worker that did not get ready. One that hangs is made
+// to say where, if it can.
 func (w *Worker) abandon(started time.Time, err error) error {
 	elapsed := time.Since(started)
-	killErr := w.proc.KillBecause("it did not get ready")
+	kill := w.proc.KillBecause
+	if errors.Is(err, context.DeadlineExceeded) {
+		kill = w.proc.KillWithStacks
+	}
+	killErr := kill("it did not get ready")
 	w.finish(err)
 	w.await()
 	e := &StartError{Name: w.Name(), Pid: w.Pid(), Elapsed: elapsed, Err: errors.Join(err, killErr)}
 	if exit, ok := errors.AsType[*lifecycle.ExitError](w.proc.Err()); ok {
-		e.Output = exit.Output
+		e.Output, e.excerpt = exit.Output, exit.Excerpt()
 	}
 	return e
 }

@@ -43,8 +43,8 @@ func (e *ExitError) Error() string {
 	if !e.Ready {
 		text += ", before it was ready"
 	}
-	if lines := e.shown(); len(lines) > 0 {
-		text += "; last output:\n" + strings.Join(lines, "\n")
+	if excerpt := e.Excerpt(); excerpt != "" {
+		text += "; last output:\n" + excerpt
 	}
 	return text
 }
@@ -63,10 +63,11 @@ func (e *ExitError) cause() string {
 	return text
 }
 
-func (e *ExitError) shown() []string {
+// Excerpt returns what Error shows of the output: the last 20 lines, or the first 20 of a Go crash, long ones cut.
+func (e *ExitError) Excerpt() string {
 	out := bytes.TrimRight(e.Output, "\n")
 	if len(out) == 0 {
-		return nil
+		return ""
 	}
 	lines := strings.Split(string(out), "\n")
 	first := max(len(lines)-errorLines, 0)
@@ -79,7 +80,7 @@ func (e *ExitError) shown() []string {
 			lines[i] = line[:errorLineBytes] + "..."
 		}
 	}
-	return lines
+	return strings.Join(lines, "\n")
 }
 
 // crashStart returns the index of the line that begins the last crash, or len(lines).

@@ -98,6 +98,18 @@ func (p *Process) Terminate() error {
 	return nil
 }
 
+// dumpWait bounds the wait for a program that was asked for its stacks.
+const dumpWait = time.Second
+
+// KillWithStacks is KillBecause for a process that hangs: it first sends SIGQUIT, upon which a Go program prints the
+// stacks of its goroutines and exits, and waits a second for that. On Windows it just kills.
+func (p *Process) KillWithStacks(reason string) error {
+	if quit(p.cmd.Process) == nil {
+		p.gone(context.Background(), dumpWait)
+	}
+	return p.KillBecause(reason)
+}
+
 // ExitAsked notes that the worker has been asked to exit by other means than a signal, by a message say. A Stop that
 // follows gives it its grace before it sends SIGTERM.
 func (p *Process) ExitAsked() {

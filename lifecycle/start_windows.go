@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -16,6 +17,9 @@ func workerAttributes() *syscall.SysProcAttr {
 
 // terminate kills: a process without a console cannot be asked.
 func terminate(process *os.Process) error { return process.Kill() }
+
+// quit can't be asked for either.
+func quit(*os.Process) error { return errors.ErrUnsupported }
 
 // killedByUs is whether a process that was killed for a reason really died of it: Process.Kill ends it with status 1.
 func killedByUs(_ syscall.Signal, code int) bool { return code == 1 }
