@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Compiles every package.
+set -euo pipefail
+go build ./...
