@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -129,14 +128,19 @@ func (b *logBook) messages() []string {
 	return list
 }
 
-// alive reports whether the process exists and is no zombie.
+// alive reports whether anything of the process runs: it exists and is no
+// zombie, or is one whose other threads have not ended yet.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false
 	}
 	rest := stat[bytes.LastIndexByte(stat, ')')+1:]
-	return !bytes.HasPrefix(bytes.TrimSpace(rest), []byte("Z"))
+	if !bytes.HasPrefix(bytes.TrimSpace(rest), []byte("Z")) {
+		return true
+	}
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return len(tasks) > 1
 }
 
 // statFields returns the fields of /proc/PID/stat from the state on: [0] is
@@ -176,11 +180,4 @@ func gone(t testing.TB, dir string, pids ...int) {
 		_, err := os.Lstat(dir)
 		return errors.Is(err, os.ErrNotExist)
 	})
-}
-
-// short returns a context for calls that must fail by their time limit.
-func short(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
 }

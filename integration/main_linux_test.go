@@ -41,6 +41,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	os.Setenv("UNREF_RUNTIME_DIR", filepath.Join(dir, "run"))
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // else every worker takes a second to exit when tested for races
 	code := m.Run()
 	if code != 0 {
 		return code

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -40,6 +39,7 @@ const (
 	deaf     transport.BidiMethod[[]byte, int]       = "deaf" // never receives
 	flood    transport.Method[floodReq, struct{}]    = "flood"
 	calls    transport.Method[struct{}, []string]    = "calls" // methods whose contexts have ended, and why
+	nest     transport.Method[struct{}, found]       = "nest"  // starts a worker below this one
 )
 
 type (
@@ -90,6 +90,7 @@ func newMux() *server.Mux {
 		return nil
 	})
 	server.Handle(mux, flood, handleFlood)
+	server.Handle(mux, nest, func(ctx context.Context, _ struct{}) (found, error) { return startBelow(ctx) })
 	server.Handle(mux, calls, func(context.Context, struct{}) (list []string, err error) {
 		for {
 			select {
@@ -108,6 +109,7 @@ func note(ctx context.Context) {
 }
 
 func handleWait(ctx context.Context, req waitRequest) (string, error) {
+	//lint:ignore SA5002 it is there to use a CPU for ever
 	for req.Spin {
 	}
 	if req.Stubborn {
@@ -284,18 +286,3 @@ func handleFlood(ctx context.Context, req floodReq) (struct{}, error) {
 	}
 	return struct{}{}, nil
 }
-
-// play runs the test binary as another program. The words of a role are
-// separated by blanks.
-func play(role string) int {
-	words := strings.Fields(role)
-	program, ok := roles[words[0]]
-	if !ok {
-		fmt.Fprintf(os.Stderr, "no role %q\n", role)
-		return 2
-	}
-	return program(words[1:])
-}
-
-// roles are the programs that the test binary can be.
-var roles = map[string]func(args []string) int{}
