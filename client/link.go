@@ -110,7 +110,7 @@ func (w *Worker) reconnect(old *link) {
 	old.end(err)
 	if !errors.Is(err, ErrWorkerExited) {
 		// It lives, and does not know us any more: no use can be made of it.
-		w.proc.KillBecause(err.Error())
+		_ = w.proc.KillBecause(err.Error()) // what is left of it, a later start clears away
 	}
 	w.finish(err)
 }

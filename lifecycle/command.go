@@ -121,7 +121,7 @@ func (c *Command) command() (*exec.Cmd, error) {
 		return nil, err
 	}
 	// The worker outlives every context of its starter, hence no CommandContext.
-	cmd := exec.Command(path) //nolint:noctx
+	cmd := exec.Command(path) //nolint:noctx // see above
 	cmd.Path = path
 	cmd.Args = append([]string{c.argv0()}, c.Args...)
 	cmd.Dir = c.Dir

@@ -54,7 +54,7 @@ func (h logrusHook) Fire(e *logrus.Entry) error {
 	for k, v := range e.Data {
 		fields[k] = v
 	}
-	if e.HasCaller() {
+	if e.Caller != nil {
 		fields[logrus.FieldKeyFunc] = e.Caller.Function
 		fields[logrus.FieldKeyFile] = fmt.Sprintf("%s:%d", e.Caller.File, e.Caller.Line)
 	}

@@ -76,12 +76,12 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.tasks.Wait()
 	defer cancel()
-	s.tasks.Go(func() { w.WatchOutput(ctx, s.ring) })
+	s.tasks.Go(func() { _ = w.WatchOutput(ctx, s.ring) })
 	w.Serving(func(ctx context.Context) { s.leave(ctx, w) })
 	if w.MaxLifetime > 0 {
 		defer time.AfterFunc(w.MaxLifetime, w.Leave).Stop()
 	}
-	s.Serve(ctx, l)
+	_ = s.Serve(ctx, l) // however it ended, the worker leaves now
 	close(s.served)
 	s.teardown(w.Grace)
 	return nil
@@ -125,7 +125,7 @@ func (s *Server) leave(ctx context.Context, w *lifecycle.Worker) {
 	case <-w.OwnerGone():
 		s.Close()
 	default:
-		s.Shutdown(drain)
+		_ = s.Shutdown(drain) // who is not done by then is cut off
 	}
 	select {
 	case <-s.served:

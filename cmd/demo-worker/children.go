@@ -63,7 +63,7 @@ func startNap(detached bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.Command(self, napArg)
+	cmd := exec.Command(self, napArg) //nolint:noctx // it outlives the call
 	if detached {
 		cmd.SysProcAttr = ownSession()
 	}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA4017,SA5002,SA5007 it is there to go wrong
+
 package main
 
 import (

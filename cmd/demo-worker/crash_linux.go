@@ -1,3 +1,5 @@
+//lint:file-ignore SA4010 it is there to use memory
+
 package main
 
 import (
