@@ -128,9 +128,11 @@ func (p *program) signal(sig syscall.Signal) { p.cmd.Process.Signal(sig) }
 
 func (p *program) say(line string) { io.WriteString(p.in, line+"\n") }
 
-// kill ends the program, if it has not ended, and waits for it.
+// kill ends the program, if it has not ended, and waits for it and for those
+// who share its output. They see the end of its input.
 func (p *program) kill() {
 	p.cmd.Process.Kill()
+	p.in.Close()
 	p.cmd.Wait()
 }
 

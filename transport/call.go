@@ -47,9 +47,9 @@ type Call struct {
 	id      uint64
 	timeout time.Duration
 	conn    *ServerConn
-	stream  *yamux.Stream // nil for a call on the lane
-	ended   bool          // the caller sends no more messages
-	ctx     context.Context
+	stream  *yamux.Stream   // nil for a call on the lane
+	ended   bool            // the caller sends no more messages
+	ctx     context.Context // the handler's, for the errors of Recv and Send
 }
 
 // refusedError is a handler's refusal of a call that it has not run.
@@ -167,7 +167,7 @@ func (c *ServerConn) serveNext(ctx context.Context, stream *yamux.Stream, handle
 		return c.fetch(stream, h.id)
 	case h.typ == frameRequest && tooLarge:
 		refusal := notRun(CodeTooLarge, "", "%v", err)
-		return c.writeTo(stream, reply{header{typ: frameFail, id: h.id}, encodeFail(refusal)})
+		return c.refuse(stream, h.id, refusal)
 	case h.typ == frameRequest:
 		return c.serveRequest(ctx, stream, h, payload, handle)
 	default:
@@ -216,6 +216,13 @@ func (c *ServerConn) fetch(stream *yamux.Stream, id uint64) error {
 // errStreamDone says that no call follows on a stream.
 var errStreamDone = errors.New("stream is done")
 
+// refuse answers a call that will not run. Its messages may be on their way,
+// so the stream is not used again.
+func (c *ServerConn) refuse(stream *yamux.Stream, id uint64, refusal *Error) error {
+	err := c.writeTo(stream, reply{header{typ: frameFail, flags: flagEnd, id: id}, encodeFail(refusal)})
+	return errors.Join(err, errStreamDone)
+}
+
 // serveRequest runs one call on a stream. The terminal frame says whether
 // another may follow: not when messages of the caller may be left, nor when
 // the call failed, because its handler may be ending the goroutine.
@@ -227,10 +234,7 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	call.stream = stream
 	callCtx, refusal := c.begin(ctx, call)
 	if refusal != nil {
-		if err := c.writeTo(stream, reply{header{typ: frameFail, flags: flagEnd, id: h.id}, encodeFail(refusal)}); err != nil {
-			return err
-		}
-		return errStreamDone
+		return c.refuse(stream, h.id, refusal)
 	}
 	stop := context.AfterFunc(callCtx, func() { stream.SetDeadline(past) })
 	done := true

@@ -231,17 +231,20 @@ func TestARequestHeaderThatCannotTravelFailsThatCallOnly(t *testing.T) {
 }
 
 func TestALongMethodNameIsRefusedOnTheLane(t *testing.T) {
-	c, _ := pairWith(t, socket, DialConfig{}, AcceptConfig{MaxCalls: 1}, echo)
+	c, sc := pairWith(t, socket, DialConfig{}, AcceptConfig{MaxCalls: 1}, echo)
 	ctx, cancel := context.WithCancel(t.Context())
 	blocked := make(chan error, 1)
 	go func() {
 		_, err := c.Call(ctx, Request{Method: "wait"})
 		blocked <- err
 	}()
-	await(t, "the refusal", func() bool {
-		_, err := c.Call(t.Context(), Request{Method: strings.Repeat("m", maxMethod), Metadata: map[string]string{"k": strings.Repeat("v", 30_000)}})
-		return errors.Is(err, CodeExhausted)
+	await(t, "the call that uses up the limit", func() bool {
+		sc.mu.Lock()
+		defer sc.mu.Unlock()
+		return len(sc.calls) == 1
 	})
+	_, err := c.Call(t.Context(), Request{Method: strings.Repeat("m", maxMethod), Metadata: map[string]string{"k": strings.Repeat("v", 30_000)}})
+	wantErr(t, err, CodeExhausted)
 	cancel()
 	wantErr(t, receiveFrom(t, "the call", blocked), context.Canceled)
 }

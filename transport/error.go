@@ -158,6 +158,9 @@ func ErrorOf(err error) (e *Error) {
 	if err == nil {
 		return nil
 	}
+	if _, plain := err.(*Error); plain { //nolint:errorlint // one that wraps a refusal is not refused
+		return errorOf(err, maxCauses)
+	}
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		copied := *refused.refusal
 		return &copied
@@ -166,7 +169,7 @@ func ErrorOf(err error) (e *Error) {
 }
 
 func errorOf(err error, depth int) *Error {
-	if e, ok := err.(*Error); ok {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // what it wraps comes as its causes
 		copied := *e
 		copied.NotRun = false
 		return &copied
@@ -198,7 +201,7 @@ func codeOf(err error) Code {
 
 func kindOf(err error) string {
 	for name, sentinel := range sentinels {
-		if err == sentinel {
+		if err == sentinel { //nolint:errorlint // what it wraps comes as its causes
 			return name
 		}
 	}
@@ -216,7 +219,7 @@ func causes(err error, depth int) []*Error {
 		return nil
 	}
 	var wrapped []error
-	switch u := err.(type) {
+	switch u := err.(type) { //nolint:errorlint // one step at a time
 	case interface{ Unwrap() error }:
 		if cause := u.Unwrap(); cause != nil {
 			wrapped = []error{cause}

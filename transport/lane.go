@@ -55,7 +55,7 @@ func (l *lane) ring() {
 	defer l.mu.Unlock()
 	if l.err == nil {
 		l.bell = true
-		l.flush()
+		_ = l.flush() // a lane that has ended rings nobody
 	}
 }
 
@@ -133,13 +133,14 @@ func (l *lane) fail(err error) {
 	l.ended()
 }
 
-// drain waits until everything that was queued has been written.
+// drain waits until everything that was queued has been written, or the lane
+// has failed.
 func (l *lane) drain(ctx context.Context) error {
 	l.mu.Lock()
-	flushing, err := l.flushing, l.err
+	flushing := l.flushing
 	l.mu.Unlock()
-	if flushing == nil || err != nil {
-		return err
+	if flushing == nil {
+		return nil
 	}
 	select {
 	case <-flushing:

@@ -114,7 +114,9 @@ func serve(t testing.TB, conn net.Conn, acc AcceptConfig, handle Handler) <-chan
 			return
 		}
 		accepted <- sc
-		sc.Serve(context.Background(), handle)
+		if err := sc.Serve(context.Background(), handle); errors.Is(err, ErrProtocol) {
+			t.Log("the worker:", err)
+		}
 	}()
 	t.Cleanup(func() {
 		conn.Close()
@@ -227,7 +229,7 @@ func newRawCaller(t testing.TB, acc AcceptConfig, handle Handler) (*rawCaller, *
 	if _, err := greet(caller, Hello{MaxMessage: DefaultMaxMessage}); err != nil {
 		t.Fatal(err)
 	}
-	session, err := yamux.Client(&joined{Conn: caller}, yamuxConfig())
+	session, err := newSession(caller)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +237,11 @@ func newRawCaller(t testing.TB, acc AcceptConfig, handle Handler) (*rawCaller, *
 	r := &rawCaller{t: t, session: session}
 	r.lane = r.open()
 	return r, receiveFrom(t, "the worker's end", accepted)
+}
+
+// newSession begins the caller's side of yamux.
+func newSession(conn net.Conn) (*yamux.Session, error) {
+	return yamux.Client(&joined{Conn: conn}, yamuxConfig())
 }
 
 func (r *rawCaller) open() *yamux.Stream {
@@ -305,6 +312,9 @@ func put(t testing.TB, w io.Writer, h header, payload ...byte) {
 		t.Fatal(err)
 	}
 }
+
+// spoil writes a frame that may end the connection before the write returns.
+func spoil(w io.Writer, h header, payload ...byte) { w.Write(*newFrame(h, payload)) }
 
 // get reads a frame.
 func get(t testing.TB, s *yamux.Stream) (header, []byte) {

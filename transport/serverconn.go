@@ -274,11 +274,11 @@ func (c *ServerConn) terminal(call *Call, result []byte, err error) reply {
 // large for the lane.
 func (c *ServerConn) answerOnLane(call *Call, r reply) {
 	if len(r.payload) <= laneMax {
-		c.lane.send(call.id, newFrame(r.header, r.payload))
+		_ = c.lane.send(call.id, newFrame(r.header, r.payload)) // fails only when the connection has ended
 		c.end(call.id)
 		return
 	}
 	if c.park(call, r) {
-		c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}))
+		_ = c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}))
 	}
 }

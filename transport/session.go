@@ -35,25 +35,35 @@ const yamuxHeader = 12
 
 // joined is a connection for yamux that sends each frame's header and body in
 // one write where yamux makes two. Only yamux's send loop writes to it.
+//
+// It hides that the other side has closed from who writes, because yamux would
+// end the session, and with it what the other side sent before and nobody has
+// read yet: the last answers of a worker that leaves. The reader finds the end
+// behind them.
 type joined struct {
 	net.Conn
 	held [yamuxHeader]byte // a header that waits for its body
 	hold bool
 	buf  []byte
+
+	broken bool // the other side has closed
 }
 
 // Write keeps the header of a data frame back until its body comes.
 func (j *joined) Write(p []byte) (int, error) {
-	if j.hold {
+	switch {
+	case j.broken:
+	case j.hold:
 		j.hold = false
-		return j.writeFrame(p)
-	}
-	if announcesBody(p) {
+		j.broken = j.writeFrame(p) != nil
+	case announcesBody(p):
 		j.hold = true
 		copy(j.held[:], p)
-		return len(p), nil
+	default:
+		_, err := j.Conn.Write(p)
+		j.broken = err != nil
 	}
-	return j.Conn.Write(p)
+	return len(p), nil
 }
 
 // announcesBody recognises the header of a data frame (type 0) with a length.
@@ -61,15 +71,15 @@ func announcesBody(p []byte) bool {
 	return len(p) == yamuxHeader && p[1] == 0 && p[8]|p[9]|p[10]|p[11] != 0
 }
 
-func (j *joined) writeFrame(body []byte) (int, error) {
+func (j *joined) writeFrame(body []byte) error {
 	if len(body) <= 2*laneMax {
 		j.buf = append(append(j.buf[:0], j.held[:]...), body...)
-		n, err := j.Conn.Write(j.buf)
-		return max(0, n-yamuxHeader), err
+		_, err := j.Conn.Write(j.buf)
+		return err
 	}
 	buffers := net.Buffers{j.held[:], body}
-	n, err := buffers.WriteTo(j.Conn)
-	return max(0, int(n)-yamuxHeader), err
+	_, err := buffers.WriteTo(j.Conn)
+	return err
 }
 
 // tasks runs the goroutines of a connection, which waits for them as it

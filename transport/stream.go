@@ -190,7 +190,7 @@ func (s *Stream) Recv(ctx context.Context) ([]byte, error) {
 
 // Send sends a message. If ctx ends first part of the message may be on its
 // way: the stream is then cancelled. After the end of the call it returns
-// io.EOF, and Recv says why it ended.
+// io.EOF, and Recv says why it ended; after Cancel, what Recv returns.
 func (s *Stream) Send(ctx context.Context, msg []byte) error {
 	if limit := min(s.c.max, s.c.peerMax); len(msg) > limit {
 		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", len(msg), limit)}
@@ -199,19 +199,27 @@ func (s *Stream) Send(ctx context.Context, msg []byte) error {
 }
 
 // CloseSend says that no further message will be sent. Sending afterwards is
-// an error.
+// an error. After the end of the call there is nothing to say, and no error.
 func (s *Stream) CloseSend(ctx context.Context) error {
 	if !s.sending.Load() {
 		return nil
 	}
 	err := s.send(ctx, newFrame(header{typ: frameEnd, id: s.id}))
 	s.sending.Store(false)
+	if err == io.EOF {
+		return nil
+	}
 	return err
 }
 
 func (s *Stream) send(ctx context.Context, frame *[]byte) error {
 	if !s.sending.Load() {
 		return fmt.Errorf("send after the end of sending: %w", ErrClosed)
+	}
+	select {
+	case <-s.quit: // a message that was given up may still be on its way and come after this one
+		return s.cause
+	default:
 	}
 	written := make(chan error, 1)
 	if !s.c.tasks.start(func() {
