@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"github.com/detached-workers/unref/transport"
@@ -117,6 +118,25 @@ func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
 	}
 	m.stop = context.AfterFunc(ctx, func() { m.stream.Cancel(errors.Is(ctx.Err(), context.DeadlineExceeded)) })
 	return m, nil
+}
+
+// Dial connects to the listener that the worker has under name, see
+// server.Mux.Listener, and returns a connection of raw bytes. ctx and the
+// timeout for the method of that name bound the connecting only; the connection
+// ends when it is closed, and with the worker.
+func (w *Worker) Dial(ctx context.Context, name string) (net.Conn, error) {
+	a := w.attempt(&Request{Method: name})
+	callCtx, cancel := a.within(ctx)
+	defer cancel()
+	var conn net.Conn
+	err := w.onLink(callCtx, func(l *link) (err error) {
+		conn, err = l.conn.Connect(callCtx, transport.Request{Method: name})
+		return err
+	})
+	if err != nil {
+		return nil, a.explain(ctx, err)
+	}
+	return conn, nil
 }
 
 // Messages is a call with messages, untyped. Send and Recv may be used from

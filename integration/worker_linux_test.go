@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -38,6 +39,7 @@ const (
 	double   transport.BidiMethod[int, int]          = "double"
 	deaf     transport.BidiMethod[[]byte, int]       = "deaf" // never receives
 	flood    transport.Method[floodReq, struct{}]    = "flood"
+	serve    transport.Method[struct{}, struct{}]    = "serve" // speaks HTTP on the listener "http" from now on
 	calls    transport.Method[struct{}, []string]    = "calls" // methods whose contexts have ended, and why
 	nest     transport.Method[struct{}, found]       = "nest"  // starts a worker below this one
 )
@@ -90,6 +92,13 @@ func newMux() *server.Mux {
 		return nil
 	})
 	server.Handle(mux, flood, handleFlood)
+	l := mux.Listener("http")
+	server.Handle(mux, serve, func(context.Context, struct{}) (struct{}, error) {
+		go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s from %d", r.URL.Path, os.Getpid())
+		}))
+		return struct{}{}, nil
+	})
 	server.Handle(mux, nest, func(ctx context.Context, _ struct{}) (found, error) { return startBelow(ctx) })
 	server.Handle(mux, calls, func(context.Context, struct{}) (list []string, err error) {
 		for {

@@ -18,13 +18,28 @@ const (
 	KindUnary  Kind = iota // one request, one reply
 	KindStream             // one request, a stream of messages back
 	KindBidi               // a stream of messages each way
+	KindRaw                // a connection of raw bytes
 )
 
-// String returns the kind's name: "unary", "stream" or "bidi".
-func (k Kind) String() string { return [...]string{"unary", "stream", "bidi"}[k] }
+// String returns the kind's name: "unary", "stream", "bidi" or "raw".
+func (k Kind) String() string {
+	switch k {
+	case KindUnary:
+		return "unary"
+	case KindStream:
+		return "stream"
+	case KindBidi:
+		return "bidi"
+	case KindRaw:
+		return "raw"
+	}
+	return fmt.Sprintf("Kind(%d)", int(k))
+}
 
 func kindOfCall(flags uint8) Kind {
 	switch {
+	case flags == flagRaw:
+		return KindRaw
 	case flags&flagStream == 0:
 		return KindUnary
 	case flags&flagEnd != 0:
@@ -49,6 +64,7 @@ type Call struct {
 	conn    *ServerConn
 	stream  *yamux.Stream   // nil for a call on the lane
 	ended   bool            // the caller sends no more messages
+	raw     bool            // the stream carries raw bytes
 	ctx     context.Context // the handler's, for the errors of Recv and Send
 }
 
@@ -85,7 +101,7 @@ func (c *Call) context(ctx context.Context) (context.Context, context.CancelCaus
 // message over the size limit is an [*Error] and is skipped. When the call's
 // context ends Recv returns its cause.
 func (c *Call) Recv() ([]byte, error) {
-	if c.ended {
+	if c.ended || c.Kind == KindRaw {
 		return nil, io.EOF
 	}
 	if err := c.cause(nil); err != nil {
@@ -110,7 +126,7 @@ func (c *Call) Recv() ([]byte, error) {
 // Send sends a message to the caller and waits while the caller is slow. When
 // the call's context ends Send returns its cause.
 func (c *Call) Send(msg []byte) error {
-	if c.Kind == KindUnary {
+	if c.Kind == KindUnary || c.Kind == KindRaw {
 		return fmt.Errorf("send a message: the caller of %s takes none", c.Method)
 	}
 	if err := c.cause(nil); err != nil {
@@ -239,6 +255,10 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	stop := context.AfterFunc(callCtx, func() { stream.SetDeadline(past) })
 	done := true
 	c.run(callCtx, call, handle, func(call *Call, r reply) {
+		if call.raw {
+			c.end(call.id)
+			return
+		}
 		if r.typ == frameFail || !call.ended || callCtx.Err() != nil {
 			r.flags = flagEnd
 		}

@@ -22,14 +22,16 @@ const (
 	frameFetch                        // asks for such a result, on a stream
 	frameBell                         // the worker has written output
 	frameGoAway                       // the worker takes no new calls
-	frameTypeEnd                      // 11 is reserved
+	frameConnect                      // from here on the stream carries raw bytes
+	frameTypeEnd
 )
 
-// Flags. A request has flagEnd, flagStream or both; of the other frames only
-// terminal ones on a stream have a flag.
+// Flags. A request has flagEnd, flagStream, both, or flagRaw; of the other
+// frames only terminal ones on a stream have a flag.
 const (
 	flagEnd    uint8 = 1 << iota // request: no messages follow; terminal frame: no call follows on this stream
 	flagStream                   // request: the caller takes a stream of messages
+	flagRaw                      // request: the caller wants a connection
 )
 
 // Reasons in a cancel frame.

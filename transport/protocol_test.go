@@ -271,7 +271,7 @@ func TestTheDocHasTheNumbersOfTheCode(t *testing.T) {
 	for name, typ := range map[string]frameType{
 		"1 | request": frameRequest, "2 | message": frameMessage, "3 | end": frameEnd, "4 | result": frameResult, "5 | fail": frameFail,
 		"6 | cancel": frameCancel, "7 | large": frameLarge, "8 | fetch": frameFetch, "9 | bell": frameBell, "10 | go-away": frameGoAway,
-		"11 | connect": frameTypeEnd,
+		"11 | connect": frameConnect,
 	} {
 		if !bytes.Contains(doc, []byte("| "+name+" |")) || !strings.HasPrefix(name, strconv.Itoa(int(typ))) {
 			t.Errorf("the doc's table has no row %q, or its number is wrong", name)
@@ -287,9 +287,9 @@ func TestTheDocHasTheNumbersOfTheCode(t *testing.T) {
 	}
 	got := []int{
 		laneMax, maxHandshake, maxFail, maxMethod, DefaultMaxMessage, MaxDepth, MaxElements, DefaultMaxCalls, maxEarly, maxIdleStreams,
-		windowSize, maxCauses, maxVersion, int(flagEnd), int(flagStream), int(cancelCaller), int(cancelDeadline), int(DefaultHandshakeTimeout.Seconds()),
+		windowSize, maxCauses, maxVersion, int(flagEnd), int(flagStream), int(flagRaw), int(cancelCaller), int(cancelDeadline), int(DefaultHandshakeTimeout.Seconds()),
 	}
-	want := []int{32 << 10, 16 << 10, 1 << 20, 1 << 10, 16 << 20, 128, 1048576, 10000, 256, 16, 1 << 20, 16, 1, 1, 2, 1, 2, 5}
+	want := []int{32 << 10, 16 << 10, 1 << 20, 1 << 10, 16 << 20, 128, 1048576, 10000, 256, 16, 1 << 20, 16, 1, 1, 2, 4, 1, 2, 5}
 	if !slices.Equal(got, want) {
 		t.Errorf("a constant has changed: change docs/protocol.md, and then this list:\n got %v\nwant %v", got, want)
 	}

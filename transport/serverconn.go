@@ -212,7 +212,7 @@ func (c *ServerConn) frame(ctx context.Context, h header, payload []byte, handle
 }
 
 func (c *ServerConn) newCall(h header, payload []byte) (*Call, error) {
-	if h.flags == 0 || h.flags > flagEnd|flagStream {
+	if h.flags == 0 || h.flags > flagEnd|flagStream && h.flags != flagRaw {
 		return nil, fmt.Errorf("%w: request with flags %#x", ErrProtocol, h.flags)
 	}
 	head, body, err := decodeRequest(payload)

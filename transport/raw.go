@@ -1,0 +1,126 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+
+	"github.com/hashicorp/yamux"
+)
+
+// Hijack answers a call of [KindRaw] with a connection of raw bytes, which
+// ends when the handler returns, or before that when the caller closes it or
+// the call's context ends.
+func (c *Call) Hijack() (net.Conn, error) {
+	if c.Kind != KindRaw || c.raw {
+		return nil, fmt.Errorf("hijack %s: the call is %s, or was hijacked before", c.Method, c.Kind)
+	}
+	if err := c.conn.writeTo(c.stream, reply{header{typ: frameConnect, id: c.id}, nil}); err != nil {
+		return nil, c.cause(err)
+	}
+	c.raw = true
+	return c.stream, nil
+}
+
+// Connect makes a call of [KindRaw] and returns the connection that the worker
+// answers it with. ctx bounds the connecting only. Its errors are those of
+// [Conn.Call].
+func (c *Conn) Connect(ctx context.Context, req Request) (net.Conn, error) {
+	if _, err := c.encode(ctx, &req); err != nil {
+		return nil, err
+	}
+	// The connection outlives ctx, so that its deadline must not travel.
+	head, err := c.encode(context.WithoutCancel(ctx), &req)
+	if err != nil {
+		return nil, err
+	}
+	id, err := c.newID(req.Method)
+	if err != nil {
+		return nil, err
+	}
+	d := &connecting{
+		conn:  c,
+		id:    id,
+		frame: newFrame(header{typ: frameRequest, flags: flagRaw, id: id}, head, req.Body),
+		made:  make(chan net.Conn),
+		fail:  make(chan error, 1),
+		quit:  make(chan struct{}),
+	}
+	return d.wait(ctx)
+}
+
+// connecting is a connection on its way.
+type connecting struct {
+	conn     *Conn
+	id       uint64
+	frame    *[]byte
+	progress atomic.Int32
+	made     chan net.Conn // unbuffered: what nobody takes is closed
+	fail     chan error
+	quit     chan struct{} // closed when nobody waits any more
+}
+
+func (d *connecting) wait(ctx context.Context) (net.Conn, error) {
+	err := ErrClosed
+	if d.conn.tasks.start(func() { d.run(ctx) }) {
+		select {
+		case conn := <-d.made:
+			return conn, nil
+		case err = <-d.fail:
+		case <-ctx.Done():
+		}
+	}
+	close(d.quit)
+	unsent := d.progress.CompareAndSwap(exchangeWaiting, exchangeAbandoned)
+	if e, ok := err.(*Error); ok && ctx.Err() == nil { //nolint:errorlint // the worker's own answer, unwrapped
+		return nil, e
+	}
+	return nil, d.conn.exchangeError(ctx, d.id, err, unsent)
+}
+
+// run uses the stream in a goroutine, because yamux may hold a writer for as
+// long as the worker does not read.
+func (d *connecting) run(ctx context.Context) {
+	stream, err := d.conn.session.OpenStream()
+	if err != nil {
+		d.fail <- err
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { stream.SetDeadline(past) })
+	err = d.connect(stream)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		d.fail <- err
+		stream.Close()
+		return
+	}
+	select {
+	case d.made <- stream:
+	case <-d.quit:
+		stream.Close()
+	}
+}
+
+func (d *connecting) connect(stream *yamux.Stream) error {
+	if !d.progress.CompareAndSwap(exchangeWaiting, exchangeBegun) {
+		return ErrNotSent
+	}
+	if _, err := stream.Write(*d.frame); err != nil {
+		return err
+	}
+	putBuffer(d.frame)
+	r, err := d.conn.readFrame(stream, d.id)
+	switch {
+	case err != nil:
+		return err
+	case r.typ == frameConnect:
+		return nil
+	case r.typ == frameFail:
+		return decodeFail(r.payload)
+	default:
+		return fmt.Errorf("%w: frame of type %d as an answer", ErrProtocol, r.typ)
+	}
+}
