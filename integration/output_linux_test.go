@@ -155,9 +155,7 @@ func TestUnfinishedLastLineIsLoggedWhenTheWorkerEnds(t *testing.T) {
 	w := startWith(t, &client.Dialer{Logger: log.logger}, self())
 	client.Call(t.Context(), w, end, "exit 3")
 	awaitDone(t, "the worker's Done", w.Done())
-	if log.find("last words") == nil {
-		t.Errorf("got %q", log.messages())
-	}
+	await(t, "the last words in the log", func() bool { return log.find("last words") != nil })
 }
 
 func TestOutputOfAStrayChildAfterTheHandlerIsStillSeen(t *testing.T) {
