@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -96,7 +97,7 @@ func brokenLink(err error) bool {
 	return errors.Is(err, transport.ErrConnectionLost) || errors.Is(err, transport.ErrClosed)
 }
 
-func notSent(err error) error { return errors.Join(transport.ErrNotSent, err) }
+func notSent(err error) error { return fmt.Errorf("%w: %w", transport.ErrNotSent, err) }
 
 // Open starts a call with messages; [Stream] and the function [Open] are its
 // typed forms.
@@ -107,10 +108,13 @@ func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
 		return nil, a.explain(ctx, err)
 	}
 	m := &Messages{ctx: ctx, attempt: a}
-	treq := transport.Request{Method: req.Method, Metadata: req.Metadata, Body: body}
-	err = w.onLink(ctx, func(l *link) error {
+	opening, cancel := a.within(ctx)
+	defer cancel()
+	err = w.onLink(opening, func(l *link) error {
 		m.link = l
-		m.stream, err = l.conn.Open(ctx, treq, req.Kind == transport.KindStream)
+		// The per-message timeout bounds the opening, and not the whole call.
+		treq := transport.Request{Method: req.Method, Metadata: req.Metadata, Body: body, Timeout: remaining(ctx)}
+		m.stream, err = l.conn.Open(opening, treq, req.Kind == transport.KindStream)
 		return err
 	})
 	if err != nil {
@@ -118,6 +122,14 @@ func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
 	}
 	m.stop = context.AfterFunc(ctx, func() { m.stream.Cancel(errors.Is(ctx.Err(), context.DeadlineExceeded)) })
 	return m, nil
+}
+
+// remaining returns how much time ctx leaves, negative if any amount.
+func remaining(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(1, time.Until(deadline))
+	}
+	return -1
 }
 
 // Dial connects to the listener that the worker has under name, see

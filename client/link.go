@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/detached-workers/unref/transport"
 )
@@ -11,9 +13,12 @@ import (
 // link is one connection to the worker, from before it is made until it is
 // known why it ended.
 type link struct {
-	up   chan struct{} // closed when conn is there, or err is
-	conn *transport.Conn
-	err  error         // why there is no connection
+	up    chan struct{} // closed when conn is there, or err is
+	conn  *transport.Conn
+	since time.Time // when it was made
+	err   error     // why there is no connection
+
+	once sync.Once
 	over chan struct{} // closed when it is known why the connection ended
 	why  error         // what calls that were in flight then get
 }
@@ -71,7 +76,7 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 	w.mu.Lock()
 	w.welcome = conn.Welcome()
 	w.mu.Unlock()
-	l.conn = conn
+	l.conn, l.since = conn, time.Now()
 	close(l.up)
 	w.output.wake()
 	return nil
@@ -92,19 +97,27 @@ func (w *Worker) dialConfig(l *link) transport.DialConfig {
 	}
 }
 
+// verdictPatience bounds how long calls that were cut off wait for it to be
+// known whether the worker has ended. A worker's end is known within
+// milliseconds; one that has not ended by then lives, and does not listen.
+const verdictPatience = 2 * time.Second
+
 // reconnect runs when the connection of old has ended without our doing. It
 // finds out whether the worker has ended too, which settles the calls that
 // were in flight, and dials again if not.
 func (w *Worker) reconnect(old *link) {
 	<-old.up
 	old.conn.Close()
+	lost := old.conn.Err()
 	next := newLink()
 	w.mu.Lock()
 	w.link = next
 	w.mu.Unlock()
+	defer time.AfterFunc(verdictPatience, func() { old.end(lost) }).Stop()
+	w.pause(old)
 	err := w.connect(context.Background(), next)
 	if err == nil {
-		old.end(ErrConnectionLost)
+		old.end(lost)
 		return
 	}
 	old.end(err)
@@ -115,9 +128,40 @@ func (w *Worker) reconnect(old *link) {
 	w.finish(err)
 }
 
+// end settles the calls that were in flight. The first verdict counts.
 func (l *link) end(why error) {
-	l.why = why
-	close(l.over)
+	l.once.Do(func() {
+		l.why = why
+		close(l.over)
+	})
+}
+
+// Connections that last less than stableAfter are made again with growing
+// pauses, maxPause at most: a worker that drops each must not keep its parent
+// busy.
+const (
+	stableAfter = time.Second
+	maxPause    = time.Second
+)
+
+// pause waits before the next attempt to connect, if old was of short life, or
+// until the process ends. Reconnects follow one another, so that drops needs no
+// lock.
+func (w *Worker) pause(old *link) {
+	if time.Since(old.since) > stableAfter {
+		w.drops = 0
+		return
+	}
+	w.drops++
+	if w.drops == 1 {
+		return
+	}
+	timer := time.NewTimer(min(time.Millisecond<<min(w.drops, 20), maxPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.proc.Done():
+	}
 }
 
 // finish runs once, when the worker has ended.

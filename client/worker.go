@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type Worker struct {
 	output *output
 	done   chan struct{} // closed when the process is gone
 	tasks  sync.WaitGroup
+	drops  int // connections of short life in a row; see pause
 
 	mu      sync.Mutex // protects what follows
 	link    *link
@@ -37,6 +39,7 @@ func newWorker(d *Dialer, cmd *lifecycle.Command, proc *lifecycle.Process) *Work
 		done:   make(chan struct{}),
 		link:   newLink(),
 	}
+	w.dialer.MethodTimeout = maps.Clone(d.MethodTimeout)
 	w.output = newOutput(proc, d.logger(), &w.tasks)
 	return w
 }

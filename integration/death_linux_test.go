@@ -130,11 +130,10 @@ func TestNextStartRemovesWhatWorkerAndOwnerLeftThatWereKilledAtOnce(t *testing.T
 	owner := run(t, playing(t, root, "own idles"))
 	owner.line(t)
 	w := owner.found(t)
-	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // so that neither sees the other die
-		owner.signal(sig)
-		syscall.Kill(w.Pid, sig)
-	}
+	suspend(t, owner.pid()) // so that neither sees the other die
+	suspend(t, w.Pid)
 	owner.kill()
+	syscall.Kill(w.Pid, syscall.SIGKILL)
 	await(t, "the worker's end", func() bool { return !alive(w.Pid) })
 	for _, pid := range w.Offspring {
 		if !alive(pid) {
@@ -155,8 +154,7 @@ func TestStoppedOwnerIsNotDead(t *testing.T) {
 	owner := run(t, playing(t, root, "own runs calls"))
 	owner.line(t)
 	w := owner.found(t)
-	owner.signal(syscall.SIGSTOP)
-	await(t, "the owner's stop", func() bool { return statFields(t, owner.pid())[0] == "T" })
+	suspend(t, owner.pid())
 	<-time.After(time.Second)
 	if !alive(w.Pid) {
 		t.Error("the worker has left")

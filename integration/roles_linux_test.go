@@ -98,7 +98,7 @@ func playLeak(args []string) int {
 	must(err)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleEnv+"=launch "+args[1])
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	must(cmd.Run())
 	return 0
 }

@@ -24,10 +24,13 @@ func TestWorkerHoldsNothingOfItsAncestors(t *testing.T) {
 	t.Parallel()
 	root := newRoot(t)
 	leaked := filepath.Join(t.TempDir(), "leaked")
-	if err := os.WriteFile(leaked, nil, 0o600); err != nil {
+	input, err := os.Create(leaked)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer input.Close()
 	cmd := playing(t, root, fmt.Sprintf("leak %s %d", leaked, os.Getpid()))
+	cmd.Stdin = input
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

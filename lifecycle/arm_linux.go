@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"os"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,8 +14,16 @@ func callOff() {
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
 }
 
-// adopt makes this process the parent of all orphans below it, so that they can be found and ended, and reaps them.
+// adopt makes this process the parent of all orphans below it, so that they can be found and ended, and reaps them. Below a
+// wrapper, which may have started more than this process, it belongs to a family from the start. A program that is its own
+// worker gets the worker's name instead of "exe".
 func (w *Worker) adopt() {
+	if readMark(os.Getppid()).id == w.ID {
+		w.parent.Store(true)
+	}
+	if name, err := unix.BytePtrFromString(w.Name); w.Self && err == nil {
+		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
+	}
 	if unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil {
 		go w.reapOrphans()
 	}

@@ -45,6 +45,9 @@ func BuildID(path string) (string, error) {
 	return "sha256:" + hex.EncodeToString(hash.Sum(nil)), nil
 }
 
+// OwnBuildID is the [BuildID] of the executable that this process runs, on Linux also if its file was replaced or deleted.
+func OwnBuildID() (string, error) { return BuildID(selfPath()) }
+
 func goBuildID(head []byte) string {
 	id := markedBuildID(head)
 	if bytes.HasPrefix(head, elfMagic) {

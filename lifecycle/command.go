@@ -17,9 +17,9 @@ import (
 // Errors of [Command.Start] that a caller may want to tell apart. Failures of the program itself wrap
 // [exec.ErrNotFound], [fs.ErrNotExist] or [fs.ErrPermission].
 var (
-	// ErrNotServing means that a worker which was started by [Self] tried to start a worker before it called
-	// [Worker.Serving]. Such a program would start itself again and again.
-	ErrNotServing = errors.New("this process is a worker of itself that does not serve yet")
+	// ErrNotServing means that a worker tried to start its own program before it called [Worker.Serving]. Such a program
+	// would start itself again and again.
+	ErrNotServing = errors.New("this process is a worker that does not serve yet, and starts its own program")
 	// ErrOwnerGone means that the owner named in [Command] has died.
 	ErrOwnerGone = errors.New("the owner is gone")
 	// ErrPathTooLong means that neither the runtime directory nor the short fallback can hold a socket.

@@ -222,6 +222,9 @@ func (p *Process) watch(holder *sync.WaitGroup) {
 func (p *Process) exitError(elapsed time.Duration) *ExitError {
 	code, sig := status(p.cmd.ProcessState)
 	output := lastOutput(p.Output(), crashed(code, sig))
+	if noSpace(p.spool) {
+		output = append(output, "... (the file system of the output is full: lines may be missing)\n"...)
+	}
 	e := &ExitError{
 		Name: p.name, Pid: p.Pid(), Code: code, Signal: sig, Elapsed: elapsed, Ready: p.isReady(), Output: output,
 		Killed: p.killed(sig, code),

@@ -33,6 +33,12 @@ func nextData(f *os.File, off int64) int64 {
 	return data
 }
 
+// noSpace is whether the file system is full, so that what was written last may be missing.
+func noSpace(f *os.File) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &fs) == nil && fs.Blocks > 0 && fs.Bavail == 0
+}
+
 // growthPoll is how often the size is looked at when no inotify instance can be had.
 const growthPoll = 250 * time.Millisecond
 

@@ -14,6 +14,9 @@ func dropOutput(*os.File, int64, int64) error { return errors.ErrUnsupported }
 // nextData knows of no holes.
 func nextData(_ *os.File, off int64) int64 { return off }
 
+// noSpace is not known.
+func noSpace(*os.File) bool { return false }
+
 // growthPoll is how often the size is looked at.
 const growthPoll = 50 * time.Millisecond
 

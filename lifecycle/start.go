@@ -37,11 +37,11 @@ func (c *Command) start(ctx context.Context) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if startsItself() {
-		return nil, ErrNotServing
-	}
 	cmd, err := c.command()
 	if err != nil {
+		return nil, err
+	}
+	if err := guardItself(cmd.Path); err != nil {
 		return nil, err
 	}
 	inst, err := c.instance()
@@ -99,9 +99,12 @@ type launched struct {
 }
 
 func (c *Command) writeLaunch(inst *instance, spool *os.File) (launched, error) {
-	config, err := json.Marshal(c.Config)
-	if err != nil {
-		return launched{}, fmt.Errorf("encode config: %w", err)
+	var config json.RawMessage
+	if c.Config != nil {
+		var err error
+		if config, err = json.Marshal(c.Config); err != nil {
+			return launched{}, fmt.Errorf("encode config: %w", err)
+		}
 	}
 	id, file, err := c.Owner.resolve()
 	if err != nil {

@@ -48,7 +48,7 @@ type Worker struct {
 	drain   atomic.Pointer[func(context.Context)] // set by Serving
 	leaving atomic.Bool
 	exiting atomic.Bool
-	parent  atomic.Bool // the process has or had children
+	parent  atomic.Bool // the process has or had children, or siblings below a wrapper
 }
 
 // Both are set by init, before any code of the program runs, and never again.
@@ -76,9 +76,20 @@ func Inside() string {
 	return os.Getenv(envWorker)
 }
 
-// startsItself is whether starting a worker now could go on for ever.
-func startsItself() bool {
-	return current != nil && current.Self && current.drain.Load() == nil
+// guardItself refuses a start that could go on for ever: that of a worker which does not serve yet and starts the program
+// that it is itself.
+func guardItself(path string) error {
+	if current == nil || current.drain.Load() != nil || !current.Self && !sameFile(path, selfPath()) {
+		return nil
+	}
+	return fmt.Errorf("%w; it was started as worker %q, and no server.Main or server.MainIfWorker took over for that name",
+		ErrNotServing, current.Name)
+}
+
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // DecodeConfig decodes [Command.Config] into v. It leaves v as it is if there was none.

@@ -46,11 +46,12 @@ func (s *Server) Main() {
 	os.Exit(code)
 }
 
-// Run runs the worker that this process was started as, until ctx ends. When
-// the worker has to leave (because its owner has died, it was asked to stop, or
-// a lifetime has ended) the process exits with status 0, within the grace that
-// the parent has set, whether Run has returned or not. From a process that is
-// no worker it returns [ErrNotWorker].
+// Run runs the worker that this process was started as. When the worker has to
+// leave (because its owner has died, it was asked to stop, or a lifetime has
+// ended) the process exits with status 0, within the grace that the parent has
+// set, and Run does not return. It returns nil when ctx has ended; what belongs
+// to the worker is then removed by [lifecycle.Worker.Exit], or by the parent.
+// From a process that is no worker it returns [ErrNotWorker].
 //
 // Run makes what the program logs with logrus's standard logger, slog's
 // default logger and package log arrive as entries in the parent's log, unless
@@ -84,6 +85,9 @@ func (s *Server) Run(ctx context.Context) error {
 	_ = s.Serve(ctx, l) // however it ended, the worker leaves now
 	close(s.served)
 	s.teardown(w.Grace)
+	if ctx.Err() == nil {
+		w.Exit(0) // a main that returned would cut the exit short
+	}
 	return nil
 }
 
@@ -92,11 +96,15 @@ func (s *Server) adopt(w *lifecycle.Worker) error {
 	build := s.Build
 	if build == "" {
 		var err error
-		if build, err = ownBuild(); err != nil {
+		if build, err = lifecycle.OwnBuildID(); err != nil {
 			return err
 		}
 	}
-	s.identity = transport.Welcome{Name: w.Name, Build: build, Instance: w.ID, Pid: os.Getpid()}
+	name := s.Name
+	if name == "" {
+		name = w.Name
+	}
+	s.identity = transport.Welcome{Name: name, Build: build, Instance: w.ID, Pid: os.Getpid()}
 	s.secret = w.Secret
 	s.idle = w.IdleTimeout
 	if level, err := logrus.ParseLevel(w.LogLevel); err == nil {
@@ -104,14 +112,6 @@ func (s *Server) adopt(w *lifecycle.Worker) error {
 	}
 	directLogs(w.EntryWriter(), logrus.GetLevel())
 	return nil
-}
-
-func ownBuild() (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find the build identity: %w", err)
-	}
-	return lifecycle.BuildID(exe)
 }
 
 // leave is what happens between the reason to leave and the exit. Without an

@@ -33,6 +33,10 @@ type Server struct {
 	// Mux has the handlers. Nil means none.
 	Mux *Mux
 
+	// Name is the worker's name. Empty means whatever name the parent gave it;
+	// otherwise a parent that asks for another is refused.
+	Name string
+
 	// Build is the build identity that the worker claims in handshakes. Empty
 	// means the executable's own, which is derived from its content.
 	Build string

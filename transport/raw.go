@@ -27,11 +27,8 @@ func (c *Call) Hijack() (net.Conn, error) {
 // answers it with. ctx bounds the connecting only. Its errors are those of
 // [Conn.Call].
 func (c *Conn) Connect(ctx context.Context, req Request) (net.Conn, error) {
-	if _, err := c.encode(ctx, &req); err != nil {
-		return nil, err
-	}
-	// The connection outlives ctx, so that its deadline must not travel.
-	head, err := c.encode(context.WithoutCancel(ctx), &req)
+	req.Timeout = -1 // the connection outlives ctx
+	head, err := c.encode(ctx, &req)
 	if err != nil {
 		return nil, err
 	}

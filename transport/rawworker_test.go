@@ -276,7 +276,7 @@ func TestAStreamOfMessagesAsTheAnswerToAUnaryCallBreaksTheConnection(t *testing.
 	}()
 	s := w.accept()
 	h, _ := get(t, s)
-	put(t, s, header{typ: frameMessage, id: h.id}, []byte("not a result")...)
+	spoil(s, header{typ: frameMessage, id: h.id}, []byte("not a result")...)
 	wantErr(t, receiveFrom(t, "the outcome", outcome), ErrConnectionLost, ErrProtocol)
 }
 

@@ -13,6 +13,10 @@ type Request struct {
 	Method   string
 	Metadata map[string]string // travels along, for instance a traceparent; may be nil
 	Body     []byte            // the encoded request; empty means no value
+
+	// Timeout limits the whole call on the worker. Zero means what remains of
+	// the time of the context that the call is made with; negative means none.
+	Timeout time.Duration
 }
 
 // requestHeader precedes the body in a request frame's payload.
@@ -42,14 +46,13 @@ func (r *Request) check() error {
 	return nil
 }
 
-// encode returns the request frame's payload but for the body. What remains of
-// ctx's time travels along.
+// encode returns the request frame's payload but for the body.
 func (r *Request) encode(ctx context.Context) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	h := requestHeader{Method: r.Method, Metadata: r.Metadata}
-	if deadline, ok := ctx.Deadline(); ok {
+	h := requestHeader{Method: r.Method, Metadata: r.Metadata, Timeout: max(0, int64(r.Timeout))}
+	if deadline, ok := ctx.Deadline(); ok && r.Timeout == 0 {
 		h.Timeout = max(1, int64(time.Until(deadline)))
 	}
 	return Codec{}.Encode(&h)

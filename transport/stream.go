@@ -32,8 +32,8 @@ type Stream struct {
 }
 
 // Open starts a call with messages. With end set the caller sends none after
-// the request. ctx bounds the opening; its deadline, if it has one, is the
-// whole call's on the worker. The errors are those of [Conn.Call].
+// the request. ctx bounds the opening; its deadline, if it has one and the
+// request has no Timeout, is the whole call's on the worker. The errors are those of [Conn.Call].
 func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error) {
 	head, err := c.encode(ctx, &req)
 	if err != nil {
