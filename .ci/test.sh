@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
 # Runs all tests.
 set -euo pipefail
+go clean -testcache
 go test ./...

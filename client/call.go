@@ -14,6 +14,9 @@ import (
 // Invoke makes a unary call; [Call] is its typed form.
 func (w *Worker) Invoke(ctx context.Context, req *Request, reply any) error {
 	a := w.attempt(req)
+	if req.Kind != transport.KindUnary {
+		return a.wrongKind(req.Kind)
+	}
 	body, err := w.encode(req.Body)
 	if err != nil {
 		return a.explain(ctx, err)
@@ -103,6 +106,9 @@ func notSent(err error) error { return fmt.Errorf("%w: %w", transport.ErrNotSent
 // typed forms.
 func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
 	a := w.attempt(req)
+	if req.Kind != transport.KindStream && req.Kind != transport.KindBidi {
+		return nil, a.wrongKind(req.Kind)
+	}
 	body, err := w.encode(req.Body)
 	if err != nil {
 		return nil, a.explain(ctx, err)

@@ -94,6 +94,8 @@ func (a *attempt) explain(ctx context.Context, err error) error {
 	timedOut := errors.Is(err, context.DeadlineExceeded) && (a.limit > 0 && elapsed >= a.limit || ctx.Err() != nil)
 	answer, answered := errors.AsType[*transport.Error](err)
 	switch {
+	case timedOut && a.limitOf(ctx) <= 0:
+		return a.ended(transport.CodeDeadline, err, "the caller's time was over before the call was made")
 	case timedOut:
 		return a.ended(transport.CodeDeadline, err, "no message from worker %s (pid %d) for %v, limit %v",
 			a.w.Name(), a.w.Pid(), elapsed.Round(time.Microsecond), a.limitOf(ctx))
@@ -116,6 +118,17 @@ func (a *attempt) ended(code transport.Code, err error, format string, args ...a
 		Method:  a.method,
 		Message: fmt.Sprintf(format, args...),
 		NotRun:  errors.Is(err, transport.ErrNotSent),
+	}
+}
+
+// wrongKind refuses a request in whose Kind the caller's method and the call
+// differ.
+func (a *attempt) wrongKind(k transport.Kind) error {
+	return &transport.Error{
+		Code:    transport.CodeInvalid,
+		Method:  a.method,
+		Message: fmt.Sprintf("a request of kind %s: Invoke takes unary ones, Open takes stream and bidi", k),
+		NotRun:  true,
 	}
 }
 

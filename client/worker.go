@@ -73,7 +73,7 @@ func (w *Worker) abandon(started time.Time, err error) error {
 	}
 	killErr := kill("it did not get ready")
 	w.finish(err)
-	w.await()
+	w.await(startLoggerPatience)
 	e := &StartError{Name: w.Name(), Pid: w.Pid(), Elapsed: elapsed, Err: errors.Join(err, killErr)}
 	if exit, ok := errors.AsType[*lifecycle.ExitError](w.proc.Err()); ok {
 		e.Output, e.excerpt = exit.Output, exit.Excerpt()
@@ -129,7 +129,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 		w.askToLeave(ctx)
 	}
 	forced, err := w.proc.Stop(ctx)
-	w.await()
+	w.await(loggerPatience)
 	if err == nil && forced {
 		err = ErrForced
 	}
@@ -144,7 +144,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 func (w *Worker) Kill() error {
 	w.close()
 	err := w.proc.Kill()
-	w.await()
+	w.await(loggerPatience)
 	if err != nil {
 		return fmt.Errorf("kill worker %s (pid %d): %w", w.Name(), w.Pid(), err)
 	}
@@ -178,13 +178,17 @@ func (w *Worker) askToLeave(ctx context.Context) {
 	}
 }
 
-// loggerPatience bounds the wait for a logger that does not return, so that it
-// can't keep anybody from stopping a worker.
-const loggerPatience = 2 * time.Second
+// How long Close, Stop and Kill, and a failed start, wait until the logger has
+// taken the last output. A slow logger, or one that hangs, must not keep anybody
+// from stopping a worker or learning of its death; it goes on in the background.
+const (
+	loggerPatience      = 2 * time.Second
+	startLoggerPatience = 50 * time.Millisecond
+)
 
 // await returns when nothing of the worker runs in this process any more, but
-// for a logger that hangs.
-func (w *Worker) await() {
+// for a logger that takes longer than patience.
+func (w *Worker) await(patience time.Duration) {
 	select {
 	case <-w.proc.Done():
 	default:
@@ -198,6 +202,6 @@ func (w *Worker) await() {
 	}()
 	select {
 	case <-logged:
-	case <-time.After(loggerPatience):
+	case <-time.After(patience):
 	}
 }

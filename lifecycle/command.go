@@ -65,7 +65,8 @@ type Command struct {
 	Grace time.Duration
 	// RuntimeDir is the directory for instance directories. Empty means the default of [RuntimeDir].
 	RuntimeDir string
-	// LogLevel is carried to the worker.
+	// LogLevel is the level from which on the worker's loggers write, by its name in logrus ("debug", "info", ...). Empty
+	// means that of the client's logger; a name that there is not means the worker's default.
 	LogLevel string
 	// Config is carried to the worker as JSON, see [Worker.DecodeConfig]. Nil means none.
 	Config any
@@ -136,7 +137,7 @@ func ownVariable(kv string) bool {
 
 func lookPath(file string) (string, error) {
 	if file == "" {
-		return "", exec.ErrNotFound
+		return "", fmt.Errorf("the command has no path: %w", exec.ErrNotFound)
 	}
 	path, err := exec.LookPath(file)
 	if err == nil {

@@ -42,6 +42,9 @@ func (e *ExitError) Error() string {
 	text := fmt.Sprintf("worker %s (pid %d) %s after %s", e.Name, e.Pid, e.cause(), round(e.Elapsed))
 	if !e.Ready {
 		text += ", before it was ready"
+		if e.Code == 0 {
+			text += " (a worker's main ends in server.Main)"
+		}
 	}
 	if excerpt := e.Excerpt(); excerpt != "" {
 		text += "; last output:\n" + excerpt

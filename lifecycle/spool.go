@@ -56,7 +56,7 @@ func (s *spool) bound() {
 		s.dropped = 0
 	}
 	switch to := (size - spoolKeep) / spoolAlign * spoolAlign; {
-	case size > s.limit:
+	case size > s.limit || size > s.dropped && noSpace(s.file):
 		s.restart()
 	case size-s.dropped <= spoolMax:
 	case dropOutput(s.file, s.dropped, to) == nil:

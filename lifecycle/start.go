@@ -156,14 +156,33 @@ func (p *Process) hold(started chan<- error) {
 	if err != nil {
 		return
 	}
-	select {
-	case <-p.reaped:
+	if !p.awaitReady() {
 		return
-	case <-p.ready:
 	}
 	// Behind a wrapper, a shell script say, it is the wrapper that the kernel would kill, and it cannot call that off.
 	if !calledOff(p.cmd.Process.Pid, p.inst.lock) {
 		<-p.reaped
+	}
+}
+
+// boundEvery is how often the starter looks at the size of the spool before the worker does it.
+const boundEvery = 50 * time.Millisecond
+
+// awaitReady waits for the end of the start phase, and returns false if the process ended first. It bounds the spool
+// meanwhile: the process may be a program that never will.
+func (p *Process) awaitReady() bool {
+	s := &spool{file: p.spool, limit: fileSizeLimit()}
+	ticker := time.NewTicker(boundEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.reaped:
+			return false
+		case <-p.ready:
+			return true
+		case <-ticker.C:
+			s.bound()
+		}
 	}
 }
 

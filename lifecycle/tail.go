@@ -14,7 +14,9 @@ const (
 // lastOutput returns at most the newest tailBytes of a spool as text lines. With crash it also keeps the beginning of
 // the last Go crash if that is further back.
 func lastOutput(r *OutputReader, crash bool) []byte {
-	if !crash {
+	if crash {
+		r.Skip(spoolMax) // more is there only where nobody bounds the spool
+	} else {
 		r.Skip(2 * tailBytes) // entries shrink when they are rendered, so look at a little more
 	}
 	var t tail

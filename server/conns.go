@@ -12,9 +12,6 @@ import (
 func (s *Server) knock(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.idleTimer != nil {
-		s.idleTimer.Stop()
-	}
 	if s.stopping {
 		conn.Close()
 	}
@@ -25,55 +22,70 @@ func (s *Server) knock(conn net.Conn) {
 	s.pending = append(s.pending, conn)
 }
 
-func (s *Server) admitted(conn net.Conn) {
+// admit ends the handshake of a connection; c is nil if it failed.
+func (s *Server) admit(conn net.Conn, c *transport.ServerConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.pending, conn); i >= 0 {
 		s.pending = slices.Delete(s.pending, i, i+1)
 	}
-}
-
-func (s *Server) attach(c *transport.ServerConn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if c == nil {
+		s.refused++
+		return
+	}
 	if s.stopping {
-		c.Close()
+		conn.Close()
 	}
 	s.conns[c] = struct{}{}
+	s.knocked = false
+	if s.idleTimer != nil {
+		s.idleTimer.Stop()
+	}
 }
 
 func (s *Server) detach(c *transport.ServerConn) {
 	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-	s.released()
-}
-
-// released starts the idle time when the last connection has gone.
-func (s *Server) released() {
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.armIdle()
+	delete(s.conns, c)
+	s.armIdle(s.idle)
 }
 
-// armIdle starts the idle time if nobody is connected; mu is held.
-func (s *Server) armIdle() {
-	if s.idle <= 0 || s.stopping || len(s.conns)+len(s.pending) > 0 {
+// armIdle starts the idle time if no client is connected; mu is held.
+func (s *Server) armIdle(d time.Duration) {
+	if s.idle <= 0 || s.stopping || len(s.conns) > 0 {
 		return
 	}
 	if s.idleTimer == nil {
-		s.idleTimer = time.AfterFunc(s.idle, s.leaveIfIdle)
+		s.idleTimer = time.AfterFunc(d, s.leaveIfIdle)
 		return
 	}
-	s.idleTimer.Reset(s.idle)
+	s.idleTimer.Reset(d)
 }
 
-// leaveIfIdle closes the server unless somebody connected just now.
+// handshakePause is how much later an idle worker leaves when somebody is
+// shaking hands just then.
+const handshakePause = 50 * time.Millisecond
+
+// leaveIfIdle ends the worker unless somebody has connected. Who has not shaken
+// hands only delays it.
 func (s *Server) leaveIfIdle() {
 	s.mu.Lock()
-	idle := len(s.conns)+len(s.pending) == 0
+	busy := len(s.conns) > 0
+	if !busy && len(s.pending) > 0 && !s.knocked {
+		s.knocked, busy = true, true
+		s.armIdle(handshakePause)
+	}
 	s.mu.Unlock()
-	if idle {
+	if !busy {
 		s.quit()
 	}
+}
+
+// refusals returns how many connections were refused since it was asked last.
+func (s *Server) refusals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.refused
+	s.refused = 0
+	return n
 }

@@ -147,9 +147,6 @@ func send(codec transport.Codec, call *transport.Call, msg any) error {
 
 // decodeRequest refuses what no handler shall see.
 func decodeRequest[T any](codec transport.Codec, body []byte) (T, error) {
-	if len(body) == 0 {
-		return *new(T), nil
-	}
 	v, err := decode[T](codec, body)
 	if err != nil {
 		return v, transport.Refuse(transport.ErrorOf(err))
@@ -159,8 +156,10 @@ func decodeRequest[T any](codec transport.Codec, body []byte) (T, error) {
 
 func decode[T any](codec transport.Codec, body []byte) (T, error) {
 	var v T
-	if err := codec.Decode(body, &v); err != nil {
-		return v, err
+	if len(body) > 0 { // else there is no value, which stands for the zero one
+		if err := codec.Decode(body, &v); err != nil {
+			return v, err
+		}
 	}
 	return v, validate(&v)
 }

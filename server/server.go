@@ -83,7 +83,9 @@ type Server struct {
 	listener  net.Listener
 	pending   []net.Conn // connections in handshake, oldest first
 	conns     map[*transport.ServerConn]struct{}
+	refused   int // connections refused since the last look
 	idleTimer *time.Timer
+	knocked   bool // the idle time was over and somebody was shaking hands
 	stopping  bool
 }
 
@@ -142,12 +144,20 @@ func (s *Server) listen(l net.Listener) bool {
 		return false
 	}
 	s.listener = l
-	s.armIdle()
+	s.armIdle(s.idle)
 	return true
 }
 
+// refusalPause is the pause before the next connection is accepted when some
+// have been refused: whoever floods the worker with them shall not get the time
+// that calls need.
+const refusalPause = time.Millisecond
+
 // accept outlasts passing troubles such as a full descriptor table.
 func (s *Server) accept(l net.Listener) (net.Conn, error) {
+	if s.refusals() > 0 {
+		s.sleep(refusalPause)
+	}
 	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
 		conn, err := l.Accept()
 		if err == nil {
@@ -157,10 +167,15 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 			return nil, ErrServerClosed
 		}
 		s.Logger.WithError(err).Debug("accept a connection")
-		select {
-		case <-time.After(delay):
-		case <-s.stopped:
-		}
+		s.sleep(delay)
+	}
+}
+
+// sleep waits, but not for a server that is stopping.
+func (s *Server) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.stopped:
 	}
 }
 
@@ -173,13 +188,11 @@ func (s *Server) isStopping() bool {
 func (s *Server) serveConn(conn net.Conn) {
 	s.knock(conn)
 	c, err := s.handshake(conn)
-	s.admitted(conn)
+	s.admit(conn, c)
 	if err != nil {
 		s.Logger.WithError(err).Debug("connection refused")
-		s.released()
 		return
 	}
-	s.attach(c)
 	defer s.detach(c)
 	if err := c.Serve(s.ctx, s.Mux.serve); err != nil && !errors.Is(err, io.EOF) {
 		s.Logger.WithError(err).Debug("connection ended")

@@ -16,7 +16,7 @@ const (
 // Codec turns Go values into CBOR (RFC 8949) and back. Struct fields travel by
 // name in a map; the `cbor` tag renames or omits them, and without one the
 // `json` tag counts. Times keep their nanoseconds and zone offset. Decoding
-// refuses duplicate map keys, nesting deeper than [MaxDepth] and collections
+// refuses duplicate map keys in what it decodes, nesting deeper than [MaxDepth] and collections
 // larger than [MaxElements].
 type Codec struct {
 	// Strict refuses fields that the target has not. By default they are

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -106,7 +105,10 @@ func walk(v reflect.Value, left, hops int) error {
 		return walkElements(v, left-1)
 	case reflect.Map:
 		for iter := v.MapRange(); iter.Next(); {
-			if err := errors.Join(walk(iter.Key(), left-1, 0), walk(iter.Value(), left-1, 0)); err != nil {
+			if err := walk(iter.Key(), left-1, 0); err != nil {
+				return err
+			}
+			if err := walk(iter.Value(), left-1, 0); err != nil {
 				return err
 			}
 		}

@@ -97,8 +97,16 @@ func (r *result) with(wanted string) []string {
 
 // errors returns the number of diagnostics, those included that the worker has dropped, and of packages that have some.
 func (r *result) errors() (diagnostics, packages int) {
-	for _, e := range r.packages {
-		if n := len(e.Diagnostics) + e.Dropped; n > 0 {
+	seen := make(map[string]bool) // several variants of a package can have the same
+	for _, e := range r.events() {
+		n := e.Dropped
+		for _, d := range e.Diagnostics {
+			if text := d.String(); !seen[text] {
+				seen[text] = true
+				n++
+			}
+		}
+		if n > 0 {
 			diagnostics += n
 			packages++
 		}

@@ -18,6 +18,7 @@ import (
 // tour shows what is guaranteed. It tries each guarantee on real processes, one after another.
 type tour struct {
 	out     io.Writer
+	err     error // of the first write to out that failed
 	command *lifecycle.Command
 	dialer  *client.Dialer
 	logged  *recorder
@@ -95,7 +96,7 @@ func (t *tour) walk(ctx context.Context) error {
 		t.printf("   ok\n")
 	}
 	t.printf("All %d guarantees hold.\n", len(stops))
-	return nil
+	return t.err
 }
 
 // leave ends what a stop that has failed has left, at once if ctx has ended.
@@ -120,8 +121,12 @@ func (t *tour) saw(format string, args ...any) {
 	t.printf("   saw: %s\n", indent(fmt.Sprintf(format, args...)))
 }
 
-// printf writes a piece of the tour. Nobody listens if it fails; the tour then ends with its outcome.
-func (t *tour) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format, args...) }
+// printf writes a piece of the tour. An error is kept for the end.
+func (t *tour) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(t.out, format, args...); err != nil && t.err == nil {
+		t.err = err
+	}
+}
 
 // maxLines bounds the lines of a text that the tour shows.
 const maxLines = 6
