@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -262,6 +263,71 @@ func TestTimeoutBoundsCallsOnAStoppedWorkerHoweverFullItsSocketIs(t *testing.T) 
 	}
 }
 
+// LESSONS 29
+func TestTimeoutBoundsTheOpeningOfStreamsOnAStoppedWorker(t *testing.T) {
+	w := start(t)
+	suspend(t, w.Pid())
+	for _, n := range []int{10, 1 << 20, 8 << 20} {
+		big := transport.StreamMethod[[]byte, int](stall)
+		var err error
+		for _, err = range client.Stream(t.Context(), w, big, make([]byte, n), client.Timeout(100*time.Millisecond)) {
+		}
+		checkTimeout(t, err, "stall", w)
+	}
+	cut(t, w)
+	s, err := client.Open(t.Context(), w, double, client.Timeout(100*time.Millisecond))
+	if err == nil { // the end of the connection was not known yet
+		_, err = s.Recv()
+	}
+	checkTimeout(t, err, "double", w)
+	syscall.Kill(w.Pid(), syscall.SIGCONT)
+	if _, err := client.Call(t.Context(), w, echo, []byte("again")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The per-message timeout bounds the opening of a stream and each wait for a
+// message, and not the whole call.
+func TestStreamMayTakeLongerThanThePerMessageTimeout(t *testing.T) {
+	w := start(t)
+	s, err := client.Open(t.Context(), w, double, client.Timeout(500*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for began := time.Now(); time.Since(began) < time.Second; {
+		if err := s.Send(1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// LESSONS 26
+func TestPendingCallSettlesThoughTheWorkerLivesOnWithoutListening(t *testing.T) {
+	for how, want := range map[string]error{"vanish": client.ErrConnectionLost, "garble": transport.ErrProtocol} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			cmd := self()
+			cmd.Env = append(os.Environ(), roleEnv+"=fake "+how)
+			w := startWith(t, &client.Dialer{}, cmd)
+			_, err := client.Call(t.Context(), w, echo, nil, client.Timeout(-1))
+			if !errors.Is(err, client.ErrConnectionLost) || !errors.Is(err, want) || client.SafeToRetry(err) {
+				t.Errorf("got %v, want %v, which is not safe to retry", err, want)
+			}
+		})
+	}
+}
+
+func TestRequestOfTheWrongKindIsRefused(t *testing.T) {
+	w := start(t)
+	checkRefused(t, w.Invoke(t.Context(), &client.Request{Method: "echo", Kind: transport.KindBidi}, nil), transport.CodeInvalid)
+	_, err := w.Open(t.Context(), &client.Request{Method: "count"})
+	checkRefused(t, err, transport.CodeInvalid)
+}
+
 // LESSONS 26, 34
 func TestEveryPendingCallSettlesWhenTheWorkerEnds(t *testing.T) {
 	tests := []struct {
@@ -293,6 +359,7 @@ func TestEveryPendingCallSettlesWhenTheWorkerEnds(t *testing.T) {
 					pending <- err
 				}()
 			}
+			awaitHandlers(t, w, "handleWait", "handleStall")
 			_, err := client.Call(t.Context(), w, end, tt.how)
 			checkExited(t, err, tt.code, tt.signal, tt.output)
 			for range 20 {

@@ -54,6 +54,22 @@ func TestNothingIsLeftHoweverTheOwnerEndsAndWhateverTheWorkerDoes(t *testing.T) 
 	}
 }
 
+func TestNothingIsLeftOfAWorkerWhoseMainGoesOnAfterRun(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		root := newRoot(t)
+		cmd := playing(t, root, "own idles")
+		cmd.Env = append(cmd.Env, runEnv+"=1")
+		owner := run(t, cmd)
+		owner.line(t)
+		w := owner.found(t)
+		owner.signal(syscall.SIGKILL)
+		owner.cmd.Wait()
+		w.gone(t)
+		nothingLeft(t, root)
+	}
+}
+
 // skipIfIgnored skips what can't be shown: a signal that a program was started
 // to ignore, say by nohup, is ignored by all programs below it.
 func skipIfIgnored(t *testing.T, how string) {

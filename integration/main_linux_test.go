@@ -5,6 +5,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,11 +20,20 @@ import (
 // roleEnv makes the test binary play another part than the tests.
 const roleEnv = "INTEGRATION_ROLE"
 
+// runEnv makes the worker call Server.Run and not Main.
+const runEnv = "INTEGRATION_RUN"
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		os.Exit(play(role))
 	}
 	mux := newMux()
+	if w, _ := lifecycle.Current(); w != nil && os.Getenv(runEnv) != "" {
+		if err := (&server.Server{Mux: mux}).Run(context.Background()); err != nil {
+			fmt.Println(err)
+		}
+		os.Exit(0) // what comes after Run must not cut short what a worker does as it leaves
+	}
 	server.MainIfWorker("worker", mux)
 	if w, _ := lifecycle.Current(); w != nil {
 		server.Main(mux) // started by path and not as itself

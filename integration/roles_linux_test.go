@@ -209,7 +209,7 @@ func playBegin(args []string) int {
 }
 
 // playFake is a worker that does not keep to the protocol. It makes the file
-// named, if one is, once it holds a connection.
+// named, if one is, once it has begun to read a handshake.
 func playFake(args []string) int {
 	w, err := lifecycle.Current()
 	must(err)
@@ -221,6 +221,8 @@ func playFake(args []string) int {
 		must(err)
 		switch args[0] {
 		case "mute":
+			_, err := io.ReadFull(conn, make([]byte, 1))
+			must(err)
 			must(os.WriteFile(args[1], nil, 0o600))
 			block() // which keeps conn from being collected
 		case "garbage":
@@ -232,7 +234,30 @@ func playFake(args []string) int {
 		case "other":
 			self := transport.Welcome{Name: "other", Instance: w.ID, Pid: os.Getpid()}
 			transport.Accept(context.Background(), conn, transport.AcceptConfig{Self: self, Secret: w.Secret})
+		case "vanish", "garble":
+			playTurncoat(w, l, conn, args[0])
 		}
+	}
+}
+
+// playTurncoat is a worker that is sound until the first call arrives. Then it
+// closes its listener and its connection, or sends garbage, and lives on.
+func playTurncoat(w *lifecycle.Worker, l net.Listener, conn net.Conn, how string) {
+	self := transport.Welcome{Name: w.Name, Instance: w.ID, Pid: os.Getpid()}
+	sc, err := transport.Accept(context.Background(), conn, transport.AcceptConfig{Self: self, Secret: w.Secret})
+	must(err)
+	sc.Serve(context.Background(), func(ctx context.Context, _ *transport.Call) ([]byte, error) {
+		if how == "garble" {
+			fmt.Fprint(conn, strings.Repeat("garbage", 10))
+		} else {
+			l.Close()
+			conn.Close()
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	if how == "vanish" {
+		block()
 	}
 }
 
@@ -247,8 +272,14 @@ func answer(w io.Writer, version byte, body any) {
 }
 
 // playAgain is a worker that starts itself before it serves.
-func playAgain([]string) int {
-	_, err := client.Start(context.Background(), lifecycle.Self("worker"))
+func playAgain(args []string) int {
+	cmd := lifecycle.Self("worker")
+	if len(args) > 0 {
+		path, err := os.Executable()
+		must(err)
+		cmd = &lifecycle.Command{Path: path}
+	}
+	_, err := client.Start(context.Background(), cmd)
 	fmt.Println("does not serve yet:", errors.Is(err, lifecycle.ErrNotServing))
 	return 4
 }

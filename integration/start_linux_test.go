@@ -151,6 +151,7 @@ func TestWorkerThatDiesBeforeItServesIsReportedAtOnceWithItsLastWords(t *testing
 		{"leaves a child", script("sleep 1000 & setsid sleep 1000 & echo last words; exit 3"), "", 3, 0, "last words"},
 		{"panics in init", self(), initEnv + "=panic", 2, 0, "panic: not even started"},
 		{"starts itself", self(), roleEnv + "=again", 4, 0, "does not serve yet: true"}, // LESSONS 25
+		{"starts its own program", &lifecycle.Command{Path: executable()}, roleEnv + "=again path", 4, 0, "does not serve yet: true"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -269,7 +270,7 @@ func TestWorkerThatDoesNotAnswerIsNotReady(t *testing.T) {
 		_, err := quiet().Start(ctx, within(root, self(), roleEnv+"=fake mute "+accepted))
 		result <- err
 	}()
-	await(t, "the connection", func() bool {
+	await(t, "the handshake", func() bool {
 		_, err := os.Lstat(accepted)
 		return err == nil
 	})

@@ -91,8 +91,11 @@ func crashStart(lines []string) int {
 	var crash crashHead
 	start, at := len(lines), 0
 	for i, line := range lines {
-		if crash.begins(line, int64(at)) {
+		switch {
+		case crash.begins(line, int64(at)):
 			start = i
+		case strings.HasPrefix(line, "goroutine 1 [") && start < i && strings.HasPrefix(lines[start], "SIGQUIT"):
+			start = i // what comes before is the runtime, asleep
 		}
 		at += len(line) + 1
 	}

@@ -271,7 +271,11 @@ func TestValidateIsFoundOnValueAndPointerTypes(t *testing.T) {
 		if err := call(t, c, method, valid{true}, nil); err != nil {
 			t.Errorf("%s, valid: %v", method, err)
 		}
-		err := call(t, c, method, valid{false}, nil)
+		_, err := c.Call(t.Context(), transport.Request{Method: method})
+		if method == "value" && !errors.Is(err, transport.CodeInvalid) {
+			t.Errorf("without a body: %v", err)
+		}
+		err = call(t, c, method, valid{false}, nil)
 		if e, ok := errors.AsType[*transport.Error](err); !ok || e.Code != transport.CodeInvalid || !e.NotRun {
 			t.Errorf("%s, invalid: %v", method, err)
 		}

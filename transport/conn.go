@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,8 +165,12 @@ func (c *Conn) Close() error {
 // readLane runs until the connection ends, and ends it in order.
 func (c *Conn) readLane() {
 	err := c.lane.read(c.handle)
+	if !errors.Is(err, ErrProtocol) {
+		c.session.Close()
+		err = cmp.Or(sessionFault(c.session), err)
+	}
 	c.mu.Lock()
-	if c.fault != nil {
+	if c.fault != nil && !errors.Is(err, ErrProtocol) {
 		err = c.fault
 	}
 	c.err = fmt.Errorf("%w: %w", ErrConnectionLost, noEOF(err))

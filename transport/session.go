@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -80,6 +82,23 @@ func (j *joined) writeFrame(body []byte) error {
 	buffers := net.Buffers{j.held[:], body}
 	_, err := buffers.WriteTo(j.Conn)
 	return err
+}
+
+// violations are yamux's errors for bytes that are not its protocol.
+var violations = []error{
+	yamux.ErrInvalidVersion, yamux.ErrInvalidMsgType, yamux.ErrDuplicateStream, yamux.ErrRecvWindowExceeded, yamux.ErrUnexpectedFlag,
+}
+
+// sessionFault returns how the other side broke yamux's protocol, if that is
+// what ended the session, which must be closed.
+func sessionFault(s *yamux.Session) error {
+	_, err := s.AcceptStream() // says at once why the session was closed
+	for _, violation := range violations {
+		if errors.Is(err, violation) {
+			return fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+	}
+	return nil
 }
 
 // tasks runs the goroutines of a connection, which waits for them as it
