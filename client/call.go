@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/detached-workers/unref/transport"
@@ -165,6 +166,15 @@ type Messages struct {
 	attempt *attempt
 	link    *link
 	stream  *transport.Stream
+
+	once  sync.Once
+	fault error // the first failure, which all later uses return
+}
+
+// fail keeps the first failure of the call and returns it.
+func (m *Messages) fail(err error) error {
+	m.once.Do(func() { m.fault = err })
+	return m.fault
 }
 
 // Recv decodes the next message into msg, a pointer. After the last message it
@@ -199,7 +209,7 @@ func (m *Messages) failed(ctx context.Context, a *attempt, err error) error {
 	case brokenLink(err):
 		err = m.link.verdict(ctx)
 	}
-	return a.explain(m.ctx, err)
+	return m.fail(a.explain(m.ctx, err))
 }
 
 // Send sends a message. It waits while the worker is slow, for the per-message

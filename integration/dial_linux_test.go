@@ -2,11 +2,14 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/transport"
@@ -73,5 +76,25 @@ func TestRawConnectionsEndWithTheWorker(t *testing.T) {
 	}
 	if err := <-ended; err == nil {
 		t.Error("a byte came out of a dead worker")
+	}
+}
+
+// LESSONS 29
+func TestRawConnectionsKeepTheirDeadlinesOnAStoppedWorker(t *testing.T) {
+	w := start(t)
+	conn, err := w.Dial(t.Context(), "http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	suspend(t, w.Pid())
+	conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	for err == nil {
+		_, err = conn.Write(make([]byte, 1<<20))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want the end of the deadline", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -107,6 +107,9 @@ func TestTimeoutBoundsWritesToAWorkerThatDoesNotRead(t *testing.T) {
 		err = s.Send(chunk)
 	}
 	checkTimeout(t, err, "deaf", w)
+	if _, again := s.Recv(); !errors.Is(again, transport.CodeDeadline) {
+		t.Errorf("what follows the timeout: %v", again)
+	}
 	if _, err := client.Call(t.Context(), w, echo, []byte("still there")); err != nil {
 		t.Fatal(err)
 	}

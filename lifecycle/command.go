@@ -51,8 +51,8 @@ type Command struct {
 	Build string
 	// Owner is the process whose death ends the worker. Zero means the process that calls Start.
 	Owner Owner
-	// IdleTimeout is how long the worker stays without a client or a call. Zero and negative mean for ever. It is
-	// carried to the worker, which enforces it.
+	// IdleTimeout is how long the worker stays without a client; a client that is connected counts, whether it makes calls
+	// or not. Zero and negative mean for ever. It is carried to the worker, which enforces it.
 	IdleTimeout time.Duration
 	// MaxLifetime is how long the worker lives at most. Zero and negative mean for ever. It is carried to the
 	// worker, which enforces it.

@@ -214,15 +214,16 @@ func (p *Process) watch(holder *sync.WaitGroup) {
 	elapsed := time.Since(p.started)
 	close(p.reaped)
 	holder.Wait()
+	full := noSpace(p.spool) // before room is made
 	p.inst.cleanUp()
-	p.err = p.exitError(elapsed)
+	p.err = p.exitError(elapsed, full)
 	close(p.done)
 }
 
-func (p *Process) exitError(elapsed time.Duration) *ExitError {
+func (p *Process) exitError(elapsed time.Duration, full bool) *ExitError {
 	code, sig := status(p.cmd.ProcessState)
 	output := lastOutput(p.Output(), crashed(code, sig))
-	if noSpace(p.spool) {
+	if full {
 		output = append(output, "... (the file system of the output is full: lines may be missing)\n"...)
 	}
 	e := &ExitError{

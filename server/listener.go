@@ -14,7 +14,9 @@ import (
 //
 //	go http.Serve(mux.Listener("http"), handler)
 //
-// A connection counts as a call in flight. Names of listeners and methods are
+// A connection counts as a call in flight, but nobody waits for its end when the
+// worker leaves. A parent's Dial succeeds before the connection is accepted, as
+// with the backlog of any listener. Names of listeners and methods are
 // one name space; taking a name twice panics.
 func (m *Mux) Listener(name string) net.Listener {
 	l := &listener{name: name, conns: make(chan net.Conn), closed: make(chan struct{})}

@@ -64,7 +64,7 @@ type Call struct {
 	conn    *ServerConn
 	stream  *yamux.Stream   // nil for a call on the lane
 	ended   bool            // the caller sends no more messages
-	raw     bool            // the stream carries raw bytes
+	raw     *rawConn        // not nil once the stream carries raw bytes
 	ctx     context.Context // the handler's, for the errors of Recv and Send
 }
 
@@ -255,7 +255,8 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	stop := context.AfterFunc(callCtx, func() { stream.SetDeadline(past) })
 	done := true
 	c.run(callCtx, call, handle, func(call *Call, r reply) {
-		if call.raw {
+		if call.raw != nil {
+			_ = call.raw.Close()
 			c.end(call.id)
 			return
 		}

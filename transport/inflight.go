@@ -11,6 +11,7 @@ type inflight struct {
 	cancel context.CancelCauseFunc // ends the handler's context, or interrupts the sending; must not block
 	result *reply                  // waits to be fetched
 	gone   bool                    // the caller has given up
+	raw    bool                    // a raw connection, for which nobody waits
 }
 
 // maxEarly bounds how many cancel frames that overtook their request, on
@@ -53,19 +54,34 @@ func (c *ServerConn) end(id uint64) {
 
 // remove takes a call out of flight; mu is held.
 func (c *ServerConn) remove(id uint64) {
+	if c.calls[id].raw {
+		c.raws--
+	}
 	delete(c.calls, id)
 	c.checkDrained()
 }
 
 // checkDrained wakes Drain when nothing is left in flight; mu is held.
 func (c *ServerConn) checkDrained() {
-	if !c.draining || len(c.calls) > 0 {
+	if !c.draining || len(c.calls) > c.raws {
 		return
 	}
 	select {
 	case <-c.drained:
 	default:
 		close(c.drained)
+	}
+}
+
+// hijacked takes a call out of those that Drain waits for: a raw connection
+// has no end that the transport could know of.
+func (c *ServerConn) hijacked(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.calls[id]; f != nil && !f.raw {
+		f.raw = true
+		c.raws++
+		c.checkDrained()
 	}
 }
 

@@ -13,14 +13,15 @@ import (
 // ends when the handler returns, or before that when the caller closes it or
 // the call's context ends.
 func (c *Call) Hijack() (net.Conn, error) {
-	if c.Kind != KindRaw || c.raw {
+	if c.Kind != KindRaw || c.raw != nil {
 		return nil, fmt.Errorf("hijack %s: the call is %s, or was hijacked before", c.Method, c.Kind)
 	}
 	if err := c.conn.writeTo(c.stream, reply{header{typ: frameConnect, id: c.id}, nil}); err != nil {
 		return nil, c.cause(err)
 	}
-	c.raw = true
-	return c.stream, nil
+	c.raw = newRawConn(c.stream, &c.conn.tasks, c.Method)
+	c.conn.hijacked(c.id)
+	return c.raw, nil
 }
 
 // Connect makes a call of [KindRaw] and returns the connection that the worker
@@ -40,6 +41,7 @@ func (c *Conn) Connect(ctx context.Context, req Request) (net.Conn, error) {
 		conn:  c,
 		id:    id,
 		frame: newFrame(header{typ: frameRequest, flags: flagRaw, id: id}, head, req.Body),
+		name:  req.Method,
 		made:  make(chan net.Conn),
 		fail:  make(chan error, 1),
 		quit:  make(chan struct{}),
@@ -52,6 +54,7 @@ type connecting struct {
 	conn     *Conn
 	id       uint64
 	frame    *[]byte
+	name     string // of the listener
 	progress atomic.Int32
 	made     chan net.Conn // unbuffered: what nobody takes is closed
 	fail     chan error
@@ -94,10 +97,11 @@ func (d *connecting) run(ctx context.Context) {
 		stream.Close()
 		return
 	}
+	conn := newRawConn(stream, &d.conn.tasks, d.name)
 	select {
-	case d.made <- stream:
+	case d.made <- conn:
 	case <-d.quit:
-		stream.Close()
+		_ = conn.Close()
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"os"
 	"testing"
+	"time"
 )
 
 // upper answers a connection with what it reads, in upper case.
@@ -92,6 +95,60 @@ func TestOnlyARawCallCanBeHijackedAndOnce(t *testing.T) {
 		if err := receiveFrom(t, "the outcome", results); err == nil {
 			t.Error("it was hijacked")
 		}
+	}
+}
+
+// held is a handler that holds its connection and does nothing with it.
+func held(ctx context.Context, call *Call) ([]byte, error) {
+	if _, err := call.Hijack(); err != nil {
+		return nil, err
+	}
+	<-ctx.Done()
+	return nil, nil
+}
+
+func TestARawConnectionHasTheMannersOfANetConn(t *testing.T) {
+	c, _ := pair(t, handlers{"held": held}.serve)
+	conn, err := c.Connect(t.Context(), Request{Method: "held"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadDeadline(past)
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a read after its deadline: %v", err)
+	}
+	conn.SetDeadline(time.Now().Add(50 * time.Millisecond))
+	for err = nil; err == nil; { // until the window is full
+		_, err = conn.Write(make([]byte, 1<<20))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a write that nobody reads: %v", err)
+	}
+	conn.SetDeadline(time.Time{})
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		waiting <- err
+	}()
+	for range 2 {
+		if err := conn.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	wantErr(t, receiveFrom(t, "the end of the read", waiting), net.ErrClosed)
+	_, err = conn.Write([]byte("x"))
+	wantErr(t, err, net.ErrClosed)
+}
+
+func TestADrainDoesNotWaitForRawConnections(t *testing.T) {
+	c, sc := pair(t, handlers{"held": held}.serve)
+	conn, err := c.Connect(t.Context(), Request{Method: "held"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := sc.Drain(within(t, patience)); err != nil {
+		t.Error(err)
 	}
 }
 

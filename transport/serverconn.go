@@ -50,6 +50,7 @@ type ServerConn struct {
 
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
+	raws     int      // of the calls, raw connections
 	early    []uint64 // cancelled calls whose request may still come
 	draining bool
 	drained  chan struct{} // closed when nothing is in flight while draining

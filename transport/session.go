@@ -27,7 +27,7 @@ func yamuxConfig() *yamux.Config {
 	cfg.ConnectionWriteTimeout = math.MaxInt64
 	cfg.MaxStreamWindowSize = windowSize
 	cfg.StreamOpenTimeout = 0
-	cfg.StreamCloseTimeout = 0
+	cfg.StreamCloseTimeout = time.Minute // then a stream that only this side has closed is reset
 	cfg.LogOutput = io.Discard
 	return cfg
 }
