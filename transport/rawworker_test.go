@@ -113,7 +113,12 @@ func TestQueuedCallsOfABrokenConnectionAreNotSent(t *testing.T) {
 			outcomes <- err
 		}()
 	}
-	await(t, "a lane that is stuck", func() bool { return c.lane.backlog() > 10 })
+	await(t, "a lane that is stuck", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		queued := c.lane.backlog()
+		return len(c.calls) == cap(outcomes) && 10 < queued && queued < cap(outcomes)
+	})
 	w.conn.Close()
 	notSent := 0
 	for range cap(outcomes) {
