@@ -18,27 +18,23 @@ func (w *Worker) Invoke(ctx context.Context, req *Request, reply any) error {
 	if req.Kind != transport.KindUnary {
 		return a.wrongKind(req.Kind)
 	}
-	body, err := w.encode(req.Body)
+	err := w.call(ctx, &a, transport.Request{Method: req.Method, Metadata: req.Metadata, Value: req.Body}, reply)
 	if err != nil {
-		return a.explain(ctx, err)
-	}
-	callCtx, cancel := a.within(ctx)
-	defer cancel()
-	data, err := w.call(callCtx, transport.Request{Method: req.Method, Metadata: req.Metadata, Body: body})
-	if err != nil {
-		return a.explain(ctx, err)
-	}
-	if reply == nil || len(data) == 0 {
-		return nil
-	}
-	if err := w.codec.Decode(data, reply); err != nil {
 		return a.explain(ctx, err)
 	}
 	return nil
 }
 
-func (w *Worker) attempt(req *Request) *attempt {
-	return &attempt{w: w, method: req.Method, started: time.Now(), limit: w.dialer.limit(req)}
+// decode decodes a reply into v, nil to ignore it.
+func (w *Worker) decode(data []byte, v any) error {
+	if v == nil || len(data) == 0 {
+		return nil
+	}
+	return w.codec.Decode(data, v)
+}
+
+func (w *Worker) attempt(req *Request) attempt {
+	return attempt{w: w, method: req.Method, started: time.Now(), limit: w.dialer.limit(req)}
 }
 
 // within returns a context that ends with the call's limit.
@@ -46,47 +42,45 @@ func (a *attempt) within(ctx context.Context) (context.Context, context.CancelFu
 	if a.limit == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, a.limit)
+	return context.WithDeadline(ctx, a.started.Add(a.limit))
 }
 
-// encode returns nothing for no value. A value without an encoding was not
-// sent.
-func (w *Worker) encode(v any) ([]byte, error) {
-	if v == nil {
-		return nil, nil
+// timeout returns what is left of the call's limit, or 0 if ctx ends before.
+func (a *attempt) timeout(ctx context.Context) time.Duration {
+	if a.limit == 0 {
+		return 0
 	}
-	body, err := w.codec.Encode(v)
-	if e, ok := errors.AsType[*transport.Error](err); ok {
-		e.NotRun = true
+	end := a.started.Add(a.limit)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		return 0
 	}
-	return body, err
+	return max(1, time.Until(end))
 }
 
 // call makes the call on the current connection. A call that was not sent
 // because the connection broke is made again on the next one.
-func (w *Worker) call(ctx context.Context, req transport.Request) (data []byte, err error) {
-	err = w.onLink(ctx, func(l *link) error {
-		data, err = l.conn.Call(ctx, req)
-		return err
+func (w *Worker) call(ctx context.Context, a *attempt, req transport.Request, reply any) error {
+	return w.onLink(ctx, a, func(l *link) error {
+		req.Timeout = a.timeout(ctx) // a context with the limit would cost more than the rest of the call
+		return l.conn.Invoke(ctx, req, func(data []byte) error { return w.decode(data, reply) })
 	})
-	return data, err
 }
 
 // onLink runs f on a connection, again if that broke before f sent anything.
-func (w *Worker) onLink(ctx context.Context, f func(*link) error) error {
+func (w *Worker) onLink(ctx context.Context, a *attempt, f func(*link) error) error {
 	for {
-		if w.isClosed() {
-			return notSent(ErrClosed)
+		l, err := w.usable()
+		if err == nil {
+			err = a.wait(ctx, l)
 		}
-		l := w.current()
-		if err := l.wait(ctx); err != nil {
+		if err != nil {
 			return notSent(err)
 		}
-		err := f(l)
+		err = f(l)
 		if !brokenLink(err) {
 			return err
 		}
-		why := l.verdict(ctx)
+		why := a.verdict(ctx, l)
 		switch {
 		case !errors.Is(err, transport.ErrNotSent):
 			return why
@@ -94,6 +88,35 @@ func (w *Worker) onLink(ctx context.Context, f func(*link) error) error {
 			return notSent(why)
 		}
 	}
+}
+
+// usable returns the link for the next call, if calls may still be made.
+func (w *Worker) usable() (*link, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, ErrClosed
+	}
+	return w.link, nil
+}
+
+// wait returns when there is a connection.
+func (a *attempt) wait(ctx context.Context, l *link) error {
+	select {
+	case <-l.up:
+		return l.err
+	default:
+	}
+	ctx, cancel := a.within(ctx)
+	defer cancel()
+	return l.wait(ctx)
+}
+
+// verdict waits until it is known why the connection ended.
+func (a *attempt) verdict(ctx context.Context, l *link) error {
+	ctx, cancel := a.within(ctx)
+	defer cancel()
+	return l.verdict(ctx)
 }
 
 // brokenLink reports whether err says that the connection ended.
@@ -110,17 +133,13 @@ func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
 	if req.Kind != transport.KindStream && req.Kind != transport.KindBidi {
 		return nil, a.wrongKind(req.Kind)
 	}
-	body, err := w.encode(req.Body)
-	if err != nil {
-		return nil, a.explain(ctx, err)
-	}
-	m := &Messages{ctx: ctx, attempt: a}
+	m := &Messages{ctx: ctx, attempt: &a}
 	opening, cancel := a.within(ctx)
 	defer cancel()
-	err = w.onLink(opening, func(l *link) error {
+	err := w.onLink(opening, &a, func(l *link) (err error) {
 		m.link = l
 		// The per-message timeout bounds the opening, and not the whole call.
-		treq := transport.Request{Method: req.Method, Metadata: req.Metadata, Body: body, Timeout: remaining(ctx)}
+		treq := transport.Request{Method: req.Method, Metadata: req.Metadata, Value: req.Body, Timeout: remaining(ctx)}
 		m.stream, err = l.conn.Open(opening, treq, req.Kind == transport.KindStream)
 		return err
 	})
@@ -148,7 +167,7 @@ func (w *Worker) Dial(ctx context.Context, name string) (net.Conn, error) {
 	callCtx, cancel := a.within(ctx)
 	defer cancel()
 	var conn net.Conn
-	err := w.onLink(callCtx, func(l *link) (err error) {
+	err := w.onLink(callCtx, &a, func(l *link) (err error) {
 		conn, err = l.conn.Connect(callCtx, transport.Request{Method: name})
 		return err
 	})
@@ -218,13 +237,9 @@ func (m *Messages) failed(ctx context.Context, a *attempt, err error) error {
 func (m *Messages) Send(msg any) error {
 	a := *m.attempt
 	a.started = time.Now()
-	body, err := a.w.codec.Encode(msg)
-	if err != nil {
-		return a.explain(m.ctx, err)
-	}
 	ctx, cancel := a.within(m.ctx)
 	defer cancel()
-	return m.sent(ctx, &a, m.stream.Send(ctx, body))
+	return m.sent(ctx, &a, m.stream.SendValue(ctx, msg))
 }
 
 // CloseSend says that no further message will be sent.

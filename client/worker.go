@@ -160,12 +160,6 @@ func (w *Worker) close() bool {
 	return first
 }
 
-func (w *Worker) isClosed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.closed
-}
-
 func (w *Worker) askToLeave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()

@@ -71,7 +71,7 @@ func (m *Mux) serve(ctx context.Context, call *transport.Call) ([]byte, error) {
 			Message: fmt.Sprintf("method %q is %s on the worker and was called as %s", call.Method, found.kind, call.Kind),
 		})
 	}
-	return found.handle(withCall(ctx, call), call)
+	return found.handle(ctx, call)
 }
 
 func (m *Mux) codec() transport.Codec { return transport.Codec{Strict: m.Strict} }
@@ -91,7 +91,7 @@ func Handle[Req, Rep any](mux *Mux, m transport.Method[Req, Rep], handle func(ct
 		if err != nil {
 			return nil, err
 		}
-		return mux.codec().Encode(rep)
+		return call.Encode(rep)
 	})
 }
 
@@ -104,7 +104,7 @@ func HandleStream[Req, Msg any](mux *Mux, m transport.StreamMethod[Req, Msg], ha
 		if err != nil {
 			return nil, err
 		}
-		return nil, handle(ctx, req, func(msg Msg) error { return send(mux.codec(), call, msg) })
+		return nil, handle(ctx, req, func(msg Msg) error { return call.SendValue(msg) })
 	})
 }
 
@@ -135,15 +135,7 @@ func (s *BidiStream[In, Out]) Recv() (In, error) {
 }
 
 // Send sends a message. It waits while the caller is slow.
-func (s *BidiStream[In, Out]) Send(msg Out) error { return send(s.codec, s.call, msg) }
-
-func send(codec transport.Codec, call *transport.Call, msg any) error {
-	body, err := codec.Encode(msg)
-	if err != nil {
-		return err
-	}
-	return call.Send(body)
-}
+func (s *BidiStream[In, Out]) Send(msg Out) error { return s.call.SendValue(msg) }
 
 // decodeRequest refuses what no handler shall see.
 func decodeRequest[T any](codec transport.Codec, body []byte) (T, error) {

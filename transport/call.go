@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/hashicorp/yamux"
 )
@@ -55,17 +54,20 @@ func kindOfCall(flags uint8) Kind {
 type Call struct {
 	Method   string
 	Metadata map[string]string
-	Body     []byte // the encoded request; empty if there was none
+	Body     []byte // the encoded request; empty if there was none; valid until the handler returns
 	Kind     Kind
 	Peer     Hello // what the caller said of itself
 
 	id      uint64
-	timeout time.Duration
 	conn    *ServerConn
-	stream  *yamux.Stream   // nil for a call on the lane
-	ended   bool            // the caller sends no more messages
-	raw     *rawConn        // not nil once the stream carries raw bytes
-	ctx     context.Context // the handler's, for the errors of Recv and Send
+	stream  *yamux.Stream // nil for a call on the lane
+	ended   bool          // the caller sends no more messages
+	raw     *rawConn      // not nil once the stream carries raw bytes
+	context callContext   // the handler's
+	flight  inflight
+	request *buffer // what Body is in
+	message *buffer // what Recv returned last
+	result  *buffer // what Encode returned
 }
 
 // refusedError is a handler's refusal of a call that it has not run.
@@ -82,24 +84,9 @@ func Refuse(e *Error) error {
 	return &refusedError{&refused}
 }
 
-func (h requestHeader) timeout() time.Duration { return time.Duration(h.Timeout) }
-
-// context returns the context for the call's handler. It is kept in the call
-// for the errors of Recv and Send.
-func (c *Call) context(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	if c.timeout > 0 {
-		timed, stop := context.WithTimeout(ctx, c.timeout)
-		c.ctx = timed
-		return timed, func(cause error) { cancel(cause); stop() }
-	}
-	c.ctx = ctx
-	return ctx, cancel
-}
-
 // Recv returns the caller's next message, and io.EOF when there are no more. A
 // message over the size limit is an [*Error] and is skipped. When the call's
-// context ends Recv returns its cause.
+// context ends Recv returns its cause. The message is valid until the next Recv.
 func (c *Call) Recv() ([]byte, error) {
 	if c.ended || c.Kind == KindRaw {
 		return nil, io.EOF
@@ -114,7 +101,9 @@ func (c *Call) Recv() ([]byte, error) {
 	case h.id != c.id:
 		return nil, fmt.Errorf("%w: frame of call %d on the stream of call %d", ErrProtocol, h.id, c.id)
 	case h.typ == frameMessage:
-		return payload, nil
+		c.message.free()
+		c.message = payload
+		return payload.bytes(), nil
 	case h.typ == frameEnd:
 		c.ended = true
 		return nil, io.EOF
@@ -126,32 +115,76 @@ func (c *Call) Recv() ([]byte, error) {
 // Send sends a message to the caller and waits while the caller is slow. When
 // the call's context ends Send returns its cause.
 func (c *Call) Send(msg []byte) error {
+	return c.send(newFrame(header{typ: frameMessage, id: c.id}, msg))
+}
+
+func (c *Call) send(frame *buffer) error {
+	defer frame.free()
 	if c.Kind == KindUnary || c.Kind == KindRaw {
 		return fmt.Errorf("send a message: the caller of %s takes none", c.Method)
 	}
 	if err := c.cause(nil); err != nil {
 		return err
 	}
-	if limit := min(c.conn.max, c.conn.peerMax); len(msg) > limit {
-		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", len(msg), limit)}
+	if size, limit := len(frame.payload()), min(c.conn.max, c.conn.peerMax); size > limit {
+		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", size, limit)}
 	}
-	if err := c.conn.writeTo(c.stream, reply{header{typ: frameMessage, id: c.id}, msg}); err != nil {
+	frame.seal()
+	if _, err := c.stream.Write(frame.frame()); err != nil {
 		return c.cause(err)
 	}
 	return nil
 }
 
-// writeTo writes a frame to a stream.
-func (c *ServerConn) writeTo(stream *yamux.Stream, r reply) error {
-	frame := newFrame(r.header, r.payload)
-	defer putBuffer(frame)
-	_, err := stream.Write(*frame)
+// SendValue is Send for a value that is to be encoded.
+func (c *Call) SendValue(v any) error {
+	frame := newFrame(header{typ: frameMessage, id: c.id})
+	if err := frame.encode(v); err != nil {
+		return err
+	}
+	return c.send(frame)
+}
+
+// Encode encodes the handler's result. It is valid until the handler returns,
+// and should be what the handler returns.
+func (c *Call) Encode(v any) ([]byte, error) {
+	c.result.free()
+	c.result = newFrame(header{typ: frameResult, id: c.id})
+	if err := c.result.encode(v); err != nil {
+		return nil, err
+	}
+	return c.result.payload(), nil
+}
+
+// encoded returns the frame with the result if it is what Encode returned.
+func (c *Call) encoded(result []byte) *buffer {
+	if c.result == nil || len(result) == 0 || len(result) != len(c.result.payload()) || &result[0] != &c.result.payload()[0] {
+		return nil
+	}
+	frame := c.result
+	c.result = nil
+	frame.seal()
+	return frame
+}
+
+// returned frees what the handler used.
+func (c *Call) returned() {
+	c.request.free()
+	c.message.free()
+	c.result.free()
+	c.request, c.message, c.result, c.Body = nil, nil, nil, nil
+}
+
+// writeTo writes a frame to a stream and frees it.
+func (c *ServerConn) writeTo(stream *yamux.Stream, frame *buffer) error {
+	defer frame.free()
+	_, err := stream.Write(frame.frame())
 	return err
 }
 
 // cause prefers the end of the call's context to what it did to the stream.
 func (c *Call) cause(err error) error {
-	if cause := context.Cause(c.ctx); cause != nil {
+	if cause := context.Cause(&c.context); cause != nil {
 		return cause
 	}
 	return err
@@ -193,14 +226,14 @@ func (c *ServerConn) serveNext(ctx context.Context, stream *yamux.Stream, handle
 
 // readFrame reads a frame from the caller. The payload of one over the limit
 // is skipped, so that the stream stays in step, and the error says so.
-func (c *ServerConn) readFrame(stream *yamux.Stream) (header, []byte, error) {
+func (c *ServerConn) readFrame(stream *yamux.Stream) (header, *buffer, error) {
 	h, err := readHeader(stream)
 	if err != nil {
 		return header{}, nil, err
 	}
 	limit := int64(c.max)
 	if h.typ == frameRequest {
-		limit += laneMax // the request's header is not part of the message
+		limit += maxRequestHeader // the request's header is not part of the message
 	}
 	if int64(h.length) > limit {
 		if _, err := io.CopyN(io.Discard, stream, int64(h.length)); err != nil {
@@ -217,12 +250,12 @@ func (c *ServerConn) readFrame(stream *yamux.Stream) (header, []byte, error) {
 
 // fetch sends a parked result.
 func (c *ServerConn) fetch(stream *yamux.Stream, id uint64) error {
-	r, ok := c.unpark(id, func() { stream.SetDeadline(past) })
+	frame, ok := c.unpark(id, interrupt(func() { stream.SetDeadline(past) }))
 	if !ok {
 		gone := &Error{Code: CodeCanceled, Message: "the result is gone"}
-		return c.writeTo(stream, reply{header{typ: frameFail, id: id}, encodeFail(gone)})
+		return c.writeTo(stream, newFrame(header{typ: frameFail, id: id}, encodeFail(gone)))
 	}
-	err := c.writeTo(stream, r)
+	err := c.writeTo(stream, frame)
 	if c.sent(id) {
 		return context.Canceled
 	}
@@ -235,36 +268,36 @@ var errStreamDone = errors.New("stream is done")
 // refuse answers a call that will not run. Its messages may be on their way,
 // so the stream is not used again.
 func (c *ServerConn) refuse(stream *yamux.Stream, id uint64, refusal *Error) error {
-	err := c.writeTo(stream, reply{header{typ: frameFail, flags: flagEnd, id: id}, encodeFail(refusal)})
+	err := c.writeTo(stream, newFrame(header{typ: frameFail, flags: flagEnd, id: id}, encodeFail(refusal)))
 	return errors.Join(err, errStreamDone)
 }
 
 // serveRequest runs one call on a stream. The terminal frame says whether
 // another may follow: not when messages of the caller may be left, nor when
 // the call failed, because its handler may be ending the goroutine.
-func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h header, payload []byte, handle Handler) error {
+func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h header, payload *buffer, handle Handler) error {
 	call, err := c.newCall(h, payload)
 	if err != nil {
 		return err
 	}
 	call.stream = stream
-	callCtx, refusal := c.begin(ctx, call)
-	if refusal != nil {
+	if refusal := c.begin(ctx, call); refusal != nil {
 		return c.refuse(stream, h.id, refusal)
 	}
-	stop := context.AfterFunc(callCtx, func() { stream.SetDeadline(past) })
+	stop := context.AfterFunc(&call.context, func() { stream.SetDeadline(past) })
 	done := true
-	c.run(callCtx, call, handle, func(call *Call, r reply) {
+	c.run(call, handle, func(call *Call, frame *buffer) {
 		if call.raw != nil {
 			_ = call.raw.Close()
 			c.end(call.id)
 			return
 		}
-		if r.typ == frameFail || !call.ended || callCtx.Err() != nil {
-			r.flags = flagEnd
+		last := frame.typ() == frameFail || !call.ended || call.context.Err() != nil
+		if last {
+			frame.end()
 		}
-		err := c.writeTo(stream, r)
-		done = !stop() || err != nil || r.flags == flagEnd
+		err := c.writeTo(stream, frame)
+		done = !stop() || err != nil || last
 		c.end(call.id)
 	})
 	if done {

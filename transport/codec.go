@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -25,7 +26,7 @@ type Codec struct {
 }
 
 var (
-	encMode   = must(encOptions().EncMode())
+	encMode   = must(encOptions().UserBufferEncMode())
 	decLax    = must(decOptions(cbor.ExtraDecErrorNone).DecMode())
 	decStrict = must(decOptions(cbor.ExtraDecErrorUnknownField).DecMode())
 )
@@ -57,14 +58,23 @@ func must[T any](v T, err error) T {
 // Encode returns v as CBOR. Values that have no encoding (functions, channels,
 // structures that contain themselves) are an *Error with [CodeEncode].
 func (Codec) Encode(v any) ([]byte, error) {
-	if err := checkDepth(v); err != nil {
-		return nil, &Error{Code: CodeEncode, Message: fmt.Sprintf("%T: %v", v, err)}
+	var b buffer
+	err := b.encode(v)
+	return b.b, err
+}
+
+// encode appends v as CBOR.
+func (b *buffer) encode(v any) error {
+	err := checkDepth(v)
+	if err == nil {
+		b.w = *bytes.NewBuffer(b.b)
+		err = encMode.MarshalToBuffer(v, &b.w)
+		b.b, b.w = b.w.Bytes(), bytes.Buffer{}
 	}
-	b, err := encMode.Marshal(v)
 	if err != nil {
-		return nil, &Error{Code: CodeEncode, Message: fmt.Sprintf("%T: %v", v, err)}
+		return &Error{Code: CodeEncode, Message: fmt.Sprintf("%T: %v", v, err)}
 	}
-	return b, nil
+	return nil
 }
 
 // Decode decodes data, exactly one CBOR item, into v, a pointer.

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +47,7 @@ type Conn struct {
 	closing chan struct{} // closed when this side closes the connection
 
 	mu       sync.Mutex // protects what follows
-	calls    map[uint64]chan reply
+	calls    map[uint64]*waiter
 	lastID   uint64
 	idle     []*yamux.Stream // open, with no call on them
 	draining bool            // the worker takes no new calls
@@ -57,10 +56,11 @@ type Conn struct {
 	err      error           // why the connection ended, before done is closed
 }
 
-// reply is a frame for a call.
+// reply is a frame for a call. One without a type stands for the end of the
+// connection.
 type reply struct {
 	header
-	payload []byte
+	buf *buffer
 }
 
 // ErrNoHandshake reports that a process took the connection and did not answer
@@ -90,28 +90,28 @@ func newConn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	session, err := yamux.Client(&joined{Conn: conn}, yamuxConfig())
-	if err != nil {
-		return nil, err
-	}
-	stream, err := session.OpenStream()
-	if err != nil {
-		session.Close()
-		return nil, fmt.Errorf("open the call lane: %w", err)
-	}
 	c := &Conn{
 		welcome: welcome,
-		session: session,
 		max:     maxMessage(cfg.MaxMessage),
 		peerMax: welcome.MaxMessage,
 		bell:    cfg.Bell,
 		ended:   cfg.Ended,
 		done:    make(chan struct{}),
 		closing: make(chan struct{}),
-		calls:   make(map[uint64]chan reply),
+		calls:   make(map[uint64]*waiter),
 	}
-	c.lane = newLane(stream, &c.tasks)
-	c.tasks.start(c.readLane)
+	c.lane = newLane(&c.tasks, c.handle)
+	wire := newWire(conn, c.lane)
+	close(wire.ready)
+	if c.session, err = yamux.Client(wire, yamuxConfig()); err != nil {
+		return nil, err
+	}
+	// The stream itself is never used: the lane's data goes past yamux.
+	if _, err := c.session.OpenStream(); err != nil {
+		c.session.Close()
+		return nil, fmt.Errorf("open the call lane: %w", err)
+	}
+	c.tasks.start(c.watch)
 	return c, nil
 }
 
@@ -162,13 +162,11 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// readLane runs until the connection ends, and ends it in order.
-func (c *Conn) readLane() {
-	err := c.lane.read(c.handle)
-	if !errors.Is(err, ErrProtocol) {
-		c.session.Close()
-		err = cmp.Or(sessionFault(c.session), err)
-	}
+// watch runs until the session has ended, and ends the connection in order.
+func (c *Conn) watch() {
+	<-c.session.CloseChan()
+	c.session.Close() // returns when all that came has been handled
+	err := sessionFault(c.session)
 	c.mu.Lock()
 	if c.fault != nil && !errors.Is(err, ErrProtocol) {
 		err = c.fault
@@ -178,9 +176,13 @@ func (c *Conn) readLane() {
 	if closed {
 		c.err = ErrClosed
 	}
+	calls := c.calls
+	c.calls = nil
 	c.mu.Unlock()
 	close(c.done)
-	c.session.Close()
+	for _, w := range calls {
+		w.reply <- reply{} // has room, as in handle
+	}
 	if c.ended != nil && !closed {
 		c.ended()
 	}
@@ -188,7 +190,7 @@ func (c *Conn) readLane() {
 
 // handle takes a frame from the lane. Frames of calls that nobody waits for
 // any more are dropped: a late answer reaches nobody.
-func (c *Conn) handle(h header, payload []byte) error {
+func (c *Conn) handle(h header, payload *buffer) error {
 	switch h.typ {
 	case frameBell:
 		if c.bell != nil {
@@ -200,35 +202,41 @@ func (c *Conn) handle(h header, payload []byte) error {
 		c.mu.Unlock()
 	case frameResult, frameFail, frameLarge:
 		c.mu.Lock()
-		ch := c.calls[h.id]
+		w := c.calls[h.id]
 		delete(c.calls, h.id)
 		c.mu.Unlock()
-		if ch != nil {
-			ch <- reply{h, payload} // has room: each call gets one frame here
+		if w == nil {
+			payload.free()
+			break
 		}
+		w.reply <- reply{h, payload} // has room: each call gets one frame here
 	default:
 		return fmt.Errorf("%w: frame of type %d from the worker on the call lane", ErrProtocol, h.typ)
 	}
 	return nil
 }
 
-// register enters a call that waits for a frame from the lane.
-func (c *Conn) register(method string) (uint64, chan reply, error) {
-	id, err := c.newID(method)
-	if err != nil {
-		return 0, nil, err
-	}
-	ch := make(chan reply, 1)
+// register enters a call that waits for a frame from the lane. crowded tells
+// whether there are others.
+func (c *Conn) register(method string, w *waiter) (id uint64, crowded bool, err error) {
 	c.mu.Lock()
-	c.calls[id] = ch
-	c.mu.Unlock()
-	return id, ch, nil
+	defer c.mu.Unlock()
+	if id, err = c.nextID(method); err != nil {
+		return 0, false, err
+	}
+	crowded = len(c.calls) > 0
+	c.calls[id] = w
+	return id, crowded, nil
 }
 
-// newID returns a number for a call, if calls may still be made.
 func (c *Conn) newID(method string) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.nextID(method)
+}
+
+// nextID returns a number for a call, if calls may still be made; mu is held.
+func (c *Conn) nextID(method string) (uint64, error) {
 	switch {
 	case c.closed:
 		return 0, fmt.Errorf("%w: %w", ErrNotSent, ErrClosed)
@@ -241,100 +249,142 @@ func (c *Conn) newID(method string) (uint64, error) {
 	return c.lastID, nil
 }
 
-func (c *Conn) forget(id uint64) {
+// forget gives up a call. Its waiter is not used again if a reply is on its
+// way to it.
+func (c *Conn) forget(id uint64, w *waiter) {
 	c.mu.Lock()
+	_, waits := c.calls[id]
 	delete(c.calls, id)
 	c.mu.Unlock()
+	if waits {
+		w.release()
+	}
 }
 
-// Call makes a unary call and returns the encoded reply. ctx bounds it on both
-// sides. Errors: an [*Error] from the worker or for a message over a limit,
-// ctx's error, [ErrClosed], or one that wraps [ErrConnectionLost]; those that
+// Call makes a unary call and returns the encoded reply. ctx and the request's
+// Timeout bound it on both sides. Errors: an [*Error] from the worker or for a
+// message over a limit, ctx's error, [context.DeadlineExceeded] at the end of
+// the Timeout, [ErrClosed], or one that wraps [ErrConnectionLost]; those that
 // wrap [ErrNotSent] say that no handler can have seen the call.
 func (c *Conn) Call(ctx context.Context, req Request) ([]byte, error) {
-	head, err := c.encode(ctx, &req)
+	r, err := c.call(ctx, &req)
 	if err != nil {
 		return nil, err
 	}
-	var r reply
-	if len(head)+len(req.Body) > laneMax {
-		r, err = c.callOnStream(ctx, &req, head)
-	} else {
-		r, err = c.callOnLane(ctx, &req, head)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if r.typ == frameFail {
-		return nil, decodeFail(r.payload)
-	}
-	return r.payload, nil
+	return r.buf.detach(), nil
 }
 
-// encode checks ctx and the limit and returns the request's header.
-func (c *Conn) encode(ctx context.Context, req *Request) ([]byte, error) {
+// Invoke is [Conn.Call] with a function that decodes the reply, which must not
+// keep it: its memory is used again. The error may also be decode's.
+func (c *Conn) Invoke(ctx context.Context, req Request, decode func(reply []byte) error) error {
+	r, err := c.call(ctx, &req)
+	if err != nil {
+		return err
+	}
+	defer r.buf.free()
+	return decode(r.buf.bytes())
+}
+
+func (c *Conn) call(ctx context.Context, req *Request) (reply, error) {
+	frame, err := c.request(ctx, req, flagEnd)
+	if err != nil {
+		return reply{}, err
+	}
+	var r reply
+	if len(frame.payload()) > laneMax {
+		r, err = c.callOnStream(ctx, req, frame)
+	} else {
+		r, err = c.callOnLane(ctx, req, frame)
+	}
+	if err == nil && r.typ == frameFail {
+		return reply{}, decodeFail(r.buf.bytes())
+	}
+	return r, err
+}
+
+// request checks ctx, the request and the limits and returns a frame, which
+// has no id yet.
+func (c *Conn) request(ctx context.Context, req *Request, flags uint8) (*buffer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	if limit := min(c.max, c.peerMax); len(req.Body) > limit {
-		return nil, notRun(CodeTooLarge, req.Method, "request of %d bytes, limit %d", len(req.Body), limit)
-	}
-	head, err := req.encode(ctx)
-	if err != nil {
+	if err := req.check(); err != nil {
 		return nil, err
 	}
-	if len(head) > laneMax {
-		return nil, notRun(CodeTooLarge, req.Method, "metadata of %d bytes, limit %d", len(head), laneMax)
+	frame := newFrame(header{typ: frameRequest, flags: flags})
+	frame.b = req.appendHeader(ctx, frame.b)
+	head := len(frame.payload())
+	if head > maxRequestHeader {
+		return nil, notRun(CodeTooLarge, req.Method, "metadata of %d bytes, limit %d", head, maxRequestHeader)
 	}
-	return head, nil
+	if err := req.appendBody(frame); err != nil {
+		return nil, err
+	}
+	if size, limit := len(frame.payload())-head, min(c.max, c.peerMax); size > limit {
+		return nil, notRun(CodeTooLarge, req.Method, "request of %d bytes, limit %d", size, limit)
+	}
+	frame.seal()
+	return frame, nil
 }
 
-func (c *Conn) callOnLane(ctx context.Context, req *Request, head []byte) (reply, error) {
-	id, ch, err := c.register(req.Method)
+func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (reply, error) {
+	w := waiters.Get().(*waiter)
+	id, crowded, err := c.register(req.Method, w)
 	if err != nil {
+		waiters.Put(w)
 		return reply{}, err
 	}
-	if err := c.lane.send(id, newFrame(header{typ: frameRequest, flags: flagEnd, id: id}, head, req.Body)); err != nil {
-		c.forget(id)
+	frame.stamp(id)
+	began := w.limit(req.Timeout)
+	if err := c.lane.send(id, frame, crowded); err != nil {
+		c.forget(id, w)
 		return reply{}, fmt.Errorf("%w: %w: %w", ErrNotSent, ErrConnectionLost, err)
 	}
-	r, err := c.await(ctx, id, ch)
-	if err != nil {
-		c.forget(id)
-		return reply{}, err
-	}
-	if r.typ == frameLarge {
+	r, err := c.await(ctx, id, w)
+	if err == nil && r.typ == frameLarge {
+		ctx, cancel := req.within(ctx, began)
+		defer cancel()
 		return c.fetch(ctx, id)
 	}
-	return r, nil
+	return r, err
 }
 
 // await waits for the frame of a call on the lane.
-func (c *Conn) await(ctx context.Context, id uint64, ch chan reply) (reply, error) {
+func (c *Conn) await(ctx context.Context, id uint64, w *waiter) (reply, error) {
+	err := context.DeadlineExceeded
 	select {
-	case r := <-ch:
+	case r := <-w.reply:
+		w.release()
+		if r.typ == 0 {
+			return reply{}, c.lost(id)
+		}
 		return r, nil
 	case <-ctx.Done():
-		if c.lane.takeBack(id) {
-			return reply{}, fmt.Errorf("%w: %w", ErrNotSent, ctx.Err())
-		}
-		c.cancel(id, reason(ctx))
-		return reply{}, ctx.Err()
-	case <-c.done:
+		err = ctx.Err()
+	case <-w.expired():
 	}
-	select {
-	case r := <-ch: // it came before the connection ended
-		return r, nil
-	default:
-	}
+	c.forget(id, w)
 	if c.lane.takeBack(id) {
-		return reply{}, fmt.Errorf("%w: %w", ErrNotSent, c.err)
+		return reply{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	return reply{}, c.err
+	why := cancelDeadline
+	if !errors.Is(err, context.DeadlineExceeded) {
+		why = reason(ctx)
+	}
+	c.cancel(id, why)
+	return reply{}, err
+}
+
+// lost is the outcome of a call that was in flight when the connection ended.
+func (c *Conn) lost(id uint64) error {
+	if c.lane.takeBack(id) {
+		return fmt.Errorf("%w: %w", ErrNotSent, c.Err())
+	}
+	return c.Err()
 }
 
 // cancel tells the worker that nobody waits for call id any more.
 func (c *Conn) cancel(id uint64, why byte) {
 	// If the lane has failed, the end of the connection cancels the call.
-	_ = c.lane.send(id, newFrame(header{typ: frameCancel, id: id}, []byte{why}))
+	_ = c.lane.send(id, newFrame(header{typ: frameCancel, id: id}, []byte{why}), false)
 }

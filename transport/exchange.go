@@ -5,16 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/yamux"
 )
 
-func (c *Conn) callOnStream(ctx context.Context, req *Request, head []byte) (reply, error) {
+func (c *Conn) callOnStream(ctx context.Context, req *Request, frame *buffer) (reply, error) {
 	id, err := c.newID(req.Method)
 	if err != nil {
 		return reply{}, err
 	}
-	return c.exchange(ctx, id, newFrame(header{typ: frameRequest, flags: flagEnd, id: id}, head, req.Body), exchangeWaiting)
+	frame.stamp(id)
+	ctx, cancel := req.within(ctx, time.Now())
+	defer cancel()
+	return c.exchange(ctx, id, frame, exchangeWaiting)
 }
 
 // fetch gets the result of a call that was too large for the lane.
@@ -39,7 +43,7 @@ type outcome struct {
 // exchange sends a frame on a stream of its own and returns the frame that
 // answers it. The stream is used in a goroutine, because yamux may hold a
 // writer for as long as the worker does not read.
-func (c *Conn) exchange(ctx context.Context, id uint64, frame *[]byte, begun int32) (reply, error) {
+func (c *Conn) exchange(ctx context.Context, id uint64, frame *buffer, begun int32) (reply, error) {
 	result := make(chan outcome, 1)
 	var progress atomic.Int32
 	progress.Store(begun)
@@ -90,7 +94,7 @@ func (c *Conn) broken(err error) error {
 // roundTrip keeps the stream for further calls if this one ended cleanly. It
 // hands over the result before it closes a stream, which may take as long as
 // the worker does not read.
-func (c *Conn) roundTrip(ctx context.Context, id uint64, frame *[]byte, progress *atomic.Int32, result chan<- outcome) {
+func (c *Conn) roundTrip(ctx context.Context, id uint64, frame *buffer, progress *atomic.Int32, result chan<- outcome) {
 	stream, err := c.stream()
 	if err != nil {
 		result <- outcome{err: err}
@@ -105,14 +109,14 @@ func (c *Conn) roundTrip(ctx context.Context, id uint64, frame *[]byte, progress
 	}
 }
 
-func (c *Conn) transact(stream *yamux.Stream, id uint64, frame *[]byte, progress *atomic.Int32) (reply, error) {
+func (c *Conn) transact(stream *yamux.Stream, id uint64, frame *buffer, progress *atomic.Int32) (reply, error) {
 	if !progress.CompareAndSwap(exchangeWaiting, exchangeBegun) && progress.Load() != exchangeBegun {
 		return reply{}, ErrNotSent
 	}
-	if _, err := stream.Write(*frame); err != nil {
+	if _, err := stream.Write(frame.frame()); err != nil {
 		return reply{}, err
 	}
-	putBuffer(frame)
+	frame.free()
 	r, err := c.readFrame(stream, id)
 	if err == nil && r.typ != frameResult && r.typ != frameFail {
 		err = fmt.Errorf("%w: frame of type %d as an answer", ErrProtocol, r.typ)

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
-	"sync"
 )
 
 // frameType says what a frame means. The values are part of the protocol.
@@ -86,19 +84,16 @@ func readHeader(r io.Reader) (header, error) {
 
 // readPayload reads the payload that h announces. It grows the buffer as the
 // bytes come, so that a header alone can't make it allocate its limit.
-func readPayload(r io.Reader, h header) ([]byte, error) {
+func readPayload(r io.Reader, h header) (*buffer, error) {
 	const step = 1 << 20
-	b := make([]byte, 0, min(h.length, step))
-	for len(b) < int(h.length) {
-		n := min(int(h.length)-len(b), step)
-		b = slices.Grow(b, n)
-		got, err := io.ReadFull(r, b[len(b):len(b)+n])
-		b = b[:len(b)+got]
-		if err != nil {
+	buf := getBuffer()
+	for len(buf.b) < int(h.length) {
+		p := buf.grow(min(int(h.length)-len(buf.b), step))
+		if _, err := io.ReadFull(r, p); err != nil {
 			return nil, noEOF(err)
 		}
 	}
-	return b, nil
+	return buf, nil
 }
 
 // noEOF turns an end of input in the middle of a frame into an error.
@@ -109,35 +104,28 @@ func noEOF(err error) error {
 	return err
 }
 
-// buffers holds frames on their way out. Those that grew beyond a lane frame
-// are left to the garbage collector, so that one huge message leaves no huge
-// buffer behind.
-var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, 1024)) }}
-
-func getBuffer() *[]byte {
-	b := buffers.Get().(*[]byte)
-	*b = (*b)[:0]
-	return b
-}
-
-func putBuffer(b *[]byte) {
-	if cap(*b) <= 2*laneMax {
-		buffers.Put(b)
-	}
-}
-
-// newFrame returns a pooled buffer with a whole frame whose payload is the
-// concatenation of parts.
-func newFrame(h header, parts ...[]byte) *[]byte {
-	n := 0
+// newFrame returns a buffer with a frame whose payload is the concatenation of
+// parts. More may be appended before it is sealed. In front of it is room for
+// yamux's header.
+func newFrame(h header, parts ...[]byte) *buffer {
+	f := getBuffer()
+	f.b = h.append(append(f.b, make([]byte, yamuxHeader)...))
 	for _, p := range parts {
-		n += len(p)
+		f.b = append(f.b, p...)
 	}
-	h.length = uint32(n)
-	b := getBuffer()
-	*b = h.append(slices.Grow(*b, headerSize+n))
-	for _, p := range parts {
-		*b = append(*b, p...)
-	}
-	return b
+	f.seal()
+	return f
 }
+
+// seal sets the length in a frame's header.
+func (b *buffer) seal() { binary.BigEndian.PutUint32(b.frame(), uint32(len(b.payload()))) }
+
+// stamp sets the id of the call in a frame's header.
+func (b *buffer) stamp(id uint64) { binary.BigEndian.PutUint64(b.frame()[8:], id) }
+
+func (b *buffer) frame() []byte   { return b.b[yamuxHeader:] }
+func (b *buffer) payload() []byte { return b.frame()[headerSize:] }
+
+// typ returns the type in a frame's header, and end sets the flag END there.
+func (b *buffer) typ() frameType { return frameType(b.frame()[4]) }
+func (b *buffer) end()           { b.frame()[5] |= flagEnd }

@@ -35,7 +35,7 @@ func TestABadFrameHeaderIsAProtocolViolation(t *testing.T) {
 }
 
 func TestAnEndOfInputIsEOFOnlyBetweenFrames(t *testing.T) {
-	frame := *newFrame(header{typ: frameResult, id: 1}, []byte("payload"))
+	frame := newFrame(header{typ: frameResult, id: 1}, []byte("payload")).frame()
 	for cut := range frame {
 		r := bytes.NewReader(frame[:cut])
 		h, err := readHeader(r)
@@ -65,7 +65,7 @@ func TestAHeaderAloneAllocatesNothingLarge(t *testing.T) {
 func TestAPayloadOfSeveralStepsIsWhole(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcde"), 300_000)
 	got, err := readPayload(bytes.NewReader(append(want, "rest"...)), header{length: uint32(len(want))})
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("got %d bytes, %v", len(got), err)
+	if err != nil || !bytes.Equal(got.bytes(), want) {
+		t.Errorf("got %d bytes, %v", len(got.bytes()), err)
 	}
 }

@@ -8,38 +8,53 @@ import (
 // inflight is a call that the worker has not answered completely: its handler
 // runs, or its result waits to be fetched, or is being sent on a stream.
 type inflight struct {
-	cancel context.CancelCauseFunc // ends the handler's context, or interrupts the sending; must not block
-	result *reply                  // waits to be fetched
-	gone   bool                    // the caller has given up
-	raw    bool                    // a raw connection, for which nobody waits
+	ender  ender   // of the handler, or of the sending of its result
+	result *buffer // waits to be fetched
+	gone   bool    // the caller has given up
+	raw    bool    // a raw connection, for which nobody waits
 }
+
+// ender ends something early. It must not block.
+type ender interface{ end(cause error) }
+
+// interrupt is an ender that does not ask for the cause.
+type interrupt func()
+
+func (f interrupt) end(error) { f() }
 
 // maxEarly bounds how many cancel frames that overtook their request, on
 // another stream, are remembered.
 const maxEarly = 256
 
-// begin enters a call and returns the context that its handler gets, or why
-// the call is refused.
-func (c *ServerConn) begin(ctx context.Context, call *Call) (context.Context, *Error) {
+// begin enters a call, which runs within ctx, or returns why it is refused.
+func (c *ServerConn) begin(ctx context.Context, call *Call) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.draining:
-		return nil, notRun(CodeUnavailable, call.Method, "the worker is leaving")
+		return notRun(CodeUnavailable, call.Method, "the worker is leaving")
 	case c.maxCall >= 0 && len(c.calls) >= c.maxCall:
-		return nil, notRun(CodeExhausted, call.Method, "%d calls in flight on this connection, which is its limit", c.maxCall)
+		return notRun(CodeExhausted, call.Method, "%d calls in flight on this connection, which is its limit", c.maxCall)
 	case c.calls[call.id] != nil:
-		return nil, notRun(CodeInvalid, call.Method, "call id %d is in use", call.id)
+		return notRun(CodeInvalid, call.Method, "call id %d is in use", call.id)
 	}
-	callCtx, cancel := call.context(ctx)
-	f := &inflight{cancel: cancel}
+	call.context.parent, call.context.call = ctx, call
+	f := &call.flight
+	f.ender = &call.context
 	c.calls[call.id] = f
 	if i := slices.Index(c.early, call.id); i >= 0 {
 		c.early = slices.Delete(c.early, i, i+1)
 		f.gone = true
-		cancel(context.Canceled)
+		f.ender.end(context.Canceled)
 	}
-	return callCtx, nil
+	return nil
+}
+
+// crowded reports whether more than one call is in flight.
+func (c *ServerConn) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.calls) > 1
 }
 
 // end forgets a call; its context ends.
@@ -47,7 +62,7 @@ func (c *ServerConn) end(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.calls[id]; f != nil {
-		f.cancel(nil)
+		f.ender.end(nil)
 		c.remove(id)
 	}
 }
@@ -104,36 +119,36 @@ func (c *ServerConn) cancel(id uint64, payload []byte) {
 		c.remove(id)
 	default:
 		f.gone = true
-		f.cancel(cause)
+		f.ender.end(cause)
 	}
 }
 
 // park ends a call but keeps its result until it is fetched, and reports
 // whether anybody still wants it.
-func (c *ServerConn) park(call *Call, r reply) bool {
+func (c *ServerConn) park(call *Call, frame *buffer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.calls[call.id]
-	f.cancel(nil)
+	f.ender.end(nil)
 	if f.gone {
 		c.remove(call.id)
 		return false
 	}
-	f.result = &r
+	f.result = frame
 	return true
 }
 
-// unpark takes a parked result, to be sent. interrupt is called, and must not
-// block, if the caller gives up meanwhile.
-func (c *ServerConn) unpark(id uint64, interrupt func()) (r reply, ok bool) {
+// unpark takes a parked result, to be sent. sending is ended if the caller gives
+// up meanwhile.
+func (c *ServerConn) unpark(id uint64, sending ender) (frame *buffer, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.calls[id]
 	if f == nil || f.result == nil {
-		return reply{}, false
+		return nil, false
 	}
-	c.calls[id] = &inflight{cancel: func(error) { interrupt() }}
-	return *f.result, true
+	c.calls[id] = &inflight{ender: sending}
+	return f.result, true
 }
 
 // sent forgets a call whose result was unparked, and reports whether its

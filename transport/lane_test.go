@@ -3,36 +3,59 @@ package transport
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 )
 
-// gate is a lane's stream whose writes wait until they are let through.
+// gate is a connection whose writes wait until they are let through. It takes
+// at once as many bytes as it has room for.
 type gate struct {
 	entered chan []byte // a write has begun
 	proceed chan error  // lets it return
+	room    int
+	begun   []byte // what it took of a write at once
 }
 
-func newGate() *gate { return &gate{make(chan []byte, 1), make(chan error)} }
+func newGate() *gate { return &gate{entered: make(chan []byte, 1), proceed: make(chan error)} }
 
-func (g *gate) Write(p []byte) (int, error) {
-	g.entered <- bytes.Clone(p)
-	if err := <-g.proceed; err != nil {
-		return 0, err
+func (g *gate) offer(p []byte) (int, error) {
+	n := min(g.room, len(p))
+	g.room -= n
+	g.begun = bytes.Clone(p[:n])
+	if n > 0 && n == len(p) {
+		g.entered <- g.begun
 	}
-	return len(p), nil
+	return n, nil
 }
 
-func (g *gate) Read([]byte) (int, error) { return 0, io.EOF }
+func (g *gate) finish(p []byte, begun bool) error {
+	if !begun {
+		g.begun = nil
+	}
+	g.entered <- append(g.begun, p...)
+	return <-g.proceed
+}
+
+// gated returns a lane that writes to a gate.
+func gated(tasks *tasks) (*lane, *gate) {
+	l, g := newLane(tasks, nil), newGate()
+	l.out = g
+	return l, g
+}
 
 // ids returns the calls whose frames p consists of; 0 stands for a bell.
 func ids(t *testing.T, p []byte) (list []uint64) {
 	t.Helper()
-	for r := bytes.NewReader(p); r.Len() > 0; {
+	if got, want := p[:yamuxHeader], appendYamux(nil, yamuxData, len(p)-yamuxHeader); !bytes.Equal(got, want) {
+		t.Errorf("a yamux header of % x, want % x", got, want)
+	}
+	for r := bytes.NewReader(p[yamuxHeader:]); r.Len() > 0; {
 		h, err := readHeader(r)
 		if err != nil {
 			t.Fatal(err)
@@ -47,8 +70,18 @@ func ids(t *testing.T, p []byte) (list []uint64) {
 
 func queue(t *testing.T, l *lane, id uint64, size int) {
 	t.Helper()
-	if err := l.send(id, newFrame(header{typ: frameResult, id: id}, make([]byte, size))); err != nil {
+	if err := l.send(id, newFrame(header{typ: frameResult, id: id}, make([]byte, size)), false); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// feed gives p to the lane, which reads as much at once as it likes.
+func feed(t *testing.T, l *lane, p []byte) {
+	t.Helper()
+	for r := bytes.NewReader(p); r.Len() > 0; {
+		if _, err := l.receive(r, r.Len()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -62,9 +95,8 @@ func u64(a []uint64) (b []byte) {
 }
 
 func TestFramesThatComeDuringAWriteRideTogetherInTheNext(t *testing.T) {
-	g := newGate()
 	var tasks tasks
-	l := newLane(g, &tasks)
+	l, g := gated(&tasks)
 	queue(t, l, 1, 10)
 	if got := ids(t, receiveFrom(t, "the first write", g.entered)); !equal(got, []uint64{1}) {
 		t.Errorf("got %v", got)
@@ -92,15 +124,16 @@ func TestFramesThatComeDuringAWriteRideTogetherInTheNext(t *testing.T) {
 		t.Error(err)
 	}
 	tasks.wait()
-	if err := l.send(9, newFrame(header{typ: frameResult})); err != ErrClosed {
+	queue(t, l, 8, 1) // finds out that nobody writes any more
+	if err := l.send(9, newFrame(header{typ: frameResult}), false); err != ErrClosed {
 		t.Errorf("send after the end: %v", err)
 	}
 }
 
 func TestAWriteTakesABoundedBatch(t *testing.T) {
-	g := newGate()
 	var tasks tasks
-	l := newLane(g, &tasks)
+	l, g := gated(&tasks)
+	l.window = windowSize
 	queue(t, l, 1, 0)
 	<-g.entered
 	for id := range uint64(10) {
@@ -110,7 +143,7 @@ func TestAWriteTakesABoundedBatch(t *testing.T) {
 	total := 0
 	for total < 10 {
 		p := receiveFrom(t, "a write", g.entered)
-		if len(p) > batchSize+laneMax+headerSize {
+		if len(p) > yamuxHeader+batchSize+laneMax+headerSize {
 			t.Errorf("a write of %d bytes", len(p))
 		}
 		total += len(ids(t, p))
@@ -120,9 +153,8 @@ func TestAWriteTakesABoundedBatch(t *testing.T) {
 }
 
 func TestALaneThatFailedSaysSo(t *testing.T) {
-	g := newGate()
 	var tasks tasks
-	l := newLane(g, &tasks)
+	l, g := gated(&tasks)
 	queue(t, l, 1, 10)
 	<-g.entered
 	queue(t, l, 2, 10)
@@ -131,7 +163,7 @@ func TestALaneThatFailedSaysSo(t *testing.T) {
 	if err := l.drain(t.Context()); err != nil {
 		t.Errorf("drain: %v", err)
 	}
-	if err := l.send(3, newFrame(header{typ: frameResult})); err != broken {
+	if err := l.send(3, newFrame(header{typ: frameResult}), false); err != broken {
 		t.Errorf("got %v", err)
 	}
 	l.ring()
@@ -142,9 +174,8 @@ func TestALaneThatFailedSaysSo(t *testing.T) {
 }
 
 func TestAnIdleLaneHasNoGoroutine(t *testing.T) {
-	g := newGate()
 	var tasks tasks
-	l := newLane(g, &tasks)
+	l, g := gated(&tasks)
 	if err := l.drain(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -155,7 +186,7 @@ func TestAnIdleLaneHasNoGoroutine(t *testing.T) {
 		await(t, "the end of the flusher", func() bool {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return l.flushing == nil
+			return !l.flushing
 		})
 	}
 	tasks.wait()
@@ -173,12 +204,110 @@ func TestTasksDoNotStartAfterTheWait(t *testing.T) {
 	}
 }
 
+func TestAnotherGoroutineFinishesAWriteThatWouldWait(t *testing.T) {
+	var tasks tasks
+	l, g := gated(&tasks)
+	g.room = 50
+	queue(t, l, 1, 5) // fits
+	if got := ids(t, receiveFrom(t, "the first write", g.entered)); !equal(got, []uint64{1}) {
+		t.Errorf("got %v", got)
+	}
+	queue(t, l, 2, 100)
+	queue(t, l, 3, 1)
+	if got := ids(t, receiveFrom(t, "the rest", g.entered)); !equal(got, []uint64{2}) || len(g.begun) == 0 {
+		t.Errorf("got %v after %d bytes", got, len(g.begun))
+	}
+	g.proceed <- nil
+	if got := ids(t, receiveFrom(t, "the next write", g.entered)); !equal(got, []uint64{3}) {
+		t.Errorf("got %v", got)
+	}
+	g.proceed <- nil
+	tasks.wait()
+}
+
+func TestALaneKeepsToTheWindowOfTheOtherSide(t *testing.T) {
+	var tasks tasks
+	l, g := gated(&tasks)
+	g.room = 1 << 30
+	l.window = 100
+	queue(t, l, 1, 50)
+	if got := ids(t, receiveFrom(t, "the first write", g.entered)); !equal(got, []uint64{1}) {
+		t.Errorf("got %v", got)
+	}
+	queue(t, l, 2, 50)
+	l.ring()
+	if err := l.drain(within(t, time.Millisecond)); err == nil {
+		t.Error("drained, though a frame waits")
+	}
+	if len(g.entered) > 0 && !equal(ids(t, <-g.entered), []uint64{0}) {
+		t.Error("more was written than the window allows")
+	}
+	l.credit(100)
+	if got := ids(t, receiveFrom(t, "the write after an update", g.entered)); !equal(got, []uint64{2}) {
+		t.Errorf("got %v", got)
+	}
+	if err := l.drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	tasks.wait()
+}
+
+func TestALaneTakesFramesHoweverTheyAreCut(t *testing.T) {
+	var frames []byte
+	var want []uint64
+	for id, size := range []int{0, 1, headerSize, laneMax, 3, laneMax} {
+		frames = append(frames, newFrame(header{typ: frameResult, id: uint64(id)}, bytes.Repeat([]byte{byte(id)}, size)).frame()...)
+		want = append(want, uint64(id))
+	}
+	for _, cut := range []int{1, 2, headerSize, 1000, laneMax, len(frames)} {
+		var got []uint64
+		l := newLane(new(tasks), func(h header, buf *buffer) error {
+			if payload := buf.bytes(); len(payload) != int(h.length) || bytes.Count(payload, []byte{byte(h.id)}) != len(payload) {
+				t.Errorf("cut every %d bytes: frame %d is damaged", cut, h.id)
+			}
+			got = append(got, h.id)
+			return nil
+		})
+		for p := range slices.Chunk(frames, cut) {
+			feed(t, l, p)
+		}
+		if !equal(got, want) || l.have > 0 {
+			t.Errorf("cut every %d bytes: got %v and %d bytes more, want %v", cut, got, l.have, want)
+		}
+	}
+}
+
+func TestTheOtherSideIsToldWhatTheLaneHasTaken(t *testing.T) {
+	var tasks tasks
+	l, g := gated(&tasks)
+	g.room = 1 << 30
+	l.handle = func(header, *buffer) error { return nil }
+	frame := newFrame(header{typ: frameResult, id: 1}, make([]byte, laneMax)).frame()
+	told := 0
+	for range 200 {
+		l.take(len(frame))
+		feed(t, l, frame)
+		select {
+		case p := <-g.entered:
+			if len(p) != yamuxHeader || p[1] != yamuxWindowUpdate {
+				t.Fatalf("got % x", p)
+			}
+			told += int(binary.BigEndian.Uint32(p[8:]))
+		default:
+		}
+	}
+	if missing := 200*len(frame) - told; missing < 0 || missing >= windowSize/2 {
+		t.Errorf("told of %d bytes, %d are missing", told, missing)
+	}
+	tasks.wait()
+}
+
 // The connection under yamux gets header and body in one write, however large
 // the body, and what it reports as written is the body.
-func TestJoinedWritesWhatYamuxWrites(t *testing.T) {
+func TestWireWritesWhatYamuxWrites(t *testing.T) {
 	caller, worker := socket(t)
 	defer caller.Close()
-	j := &joined{Conn: caller}
+	j := newWire(caller, newLane(new(tasks), nil))
 	var want bytes.Buffer
 	frame := func(typ byte, body []byte) {
 		h := make([]byte, yamuxHeader)
@@ -215,14 +344,15 @@ func TestJoinedWritesWhatYamuxWrites(t *testing.T) {
 // came too late.
 func TestALateWriteDoesNotLoseWhatWasSaidBefore(t *testing.T) {
 	modes(t, func(t *testing.T, connect func(testing.TB) (net.Conn, net.Conn)) {
+		words := append([]byte{0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 10}, "last words"...)
 		caller, worker := connect(t)
 		defer caller.Close()
 		if _, buffered := worker.(*net.UnixConn); buffered {
 			caller.Write([]byte("unread"))
-			worker.Write([]byte("last words"))
+			worker.Write(words)
 		}
 		worker.Close()
-		j := &joined{Conn: caller}
+		j := newWire(caller, newLane(new(tasks), nil))
 		for _, size := range []int{0, 1, 3 * laneMax} {
 			h := []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, byte(size >> 16), byte(size >> 8), byte(size)}
 			for _, p := range [][]byte{h, make([]byte, size)} {
@@ -232,7 +362,7 @@ func TestALateWriteDoesNotLoseWhatWasSaidBefore(t *testing.T) {
 			}
 		}
 		got, _ := io.ReadAll(j)
-		if _, buffered := worker.(*net.UnixConn); buffered && string(got) != "last words" {
+		if _, buffered := worker.(*net.UnixConn); buffered && !bytes.Equal(got, words) {
 			t.Errorf("got %q", got)
 		}
 	})

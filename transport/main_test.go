@@ -241,7 +241,7 @@ func newRawCaller(t testing.TB, acc AcceptConfig, handle Handler) (*rawCaller, *
 
 // newSession begins the caller's side of yamux.
 func newSession(conn net.Conn) (*yamux.Session, error) {
-	return yamux.Client(&joined{Conn: conn}, yamuxConfig())
+	return yamux.Client(conn, yamuxConfig())
 }
 
 func (r *rawCaller) open() *yamux.Stream {
@@ -286,7 +286,7 @@ func newRawWorker(t testing.TB, cfg DialConfig) (*Conn, *rawWorker) {
 // wake begins to read.
 func (r *rawWorker) wake() *rawWorker {
 	r.t.Helper()
-	session, err := yamux.Server(&joined{Conn: r.conn}, yamuxConfig())
+	session, err := yamux.Server(r.conn, yamuxConfig())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -308,13 +308,13 @@ func (r *rawWorker) accept() *yamux.Stream {
 // put writes a frame.
 func put(t testing.TB, w io.Writer, h header, payload ...byte) {
 	t.Helper()
-	if _, err := w.Write(*newFrame(h, payload)); err != nil {
+	if _, err := w.Write(newFrame(h, payload).frame()); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // spoil writes a frame that may end the connection before the write returns.
-func spoil(w io.Writer, h header, payload ...byte) { w.Write(*newFrame(h, payload)) }
+func spoil(w io.Writer, h header, payload ...byte) { w.Write(newFrame(h, payload).frame()) }
 
 // get reads a frame.
 func get(t testing.TB, s *yamux.Stream) (header, []byte) {
@@ -329,11 +329,11 @@ func get(t testing.TB, s *yamux.Stream) (header, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, payload
+	return h, payload.bytes()
 }
 
 // request returns the payload of a request frame.
 func request(method string, body ...byte) []byte {
 	req := Request{Method: method}
-	return append(must(req.encode(context.Background())), body...)
+	return append(req.appendHeader(context.Background(), nil), body...)
 }

@@ -16,7 +16,7 @@ func (c *Call) Hijack() (net.Conn, error) {
 	if c.Kind != KindRaw || c.raw != nil {
 		return nil, fmt.Errorf("hijack %s: the call is %s, or was hijacked before", c.Method, c.Kind)
 	}
-	if err := c.conn.writeTo(c.stream, reply{header{typ: frameConnect, id: c.id}, nil}); err != nil {
+	if err := c.conn.writeTo(c.stream, newFrame(header{typ: frameConnect, id: c.id})); err != nil {
 		return nil, c.cause(err)
 	}
 	c.raw = newRawConn(c.stream, &c.conn.tasks, c.Method)
@@ -29,7 +29,7 @@ func (c *Call) Hijack() (net.Conn, error) {
 // [Conn.Call].
 func (c *Conn) Connect(ctx context.Context, req Request) (net.Conn, error) {
 	req.Timeout = -1 // the connection outlives ctx
-	head, err := c.encode(ctx, &req)
+	frame, err := c.request(ctx, &req, flagRaw)
 	if err != nil {
 		return nil, err
 	}
@@ -37,10 +37,11 @@ func (c *Conn) Connect(ctx context.Context, req Request) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	frame.stamp(id)
 	d := &connecting{
 		conn:  c,
 		id:    id,
-		frame: newFrame(header{typ: frameRequest, flags: flagRaw, id: id}, head, req.Body),
+		frame: frame,
 		name:  req.Method,
 		made:  make(chan net.Conn),
 		fail:  make(chan error, 1),
@@ -53,7 +54,7 @@ func (c *Conn) Connect(ctx context.Context, req Request) (net.Conn, error) {
 type connecting struct {
 	conn     *Conn
 	id       uint64
-	frame    *[]byte
+	frame    *buffer
 	name     string // of the listener
 	progress atomic.Int32
 	made     chan net.Conn // unbuffered: what nobody takes is closed
@@ -109,10 +110,10 @@ func (d *connecting) connect(stream *yamux.Stream) error {
 	if !d.progress.CompareAndSwap(exchangeWaiting, exchangeBegun) {
 		return ErrNotSent
 	}
-	if _, err := stream.Write(*d.frame); err != nil {
+	if _, err := stream.Write(d.frame.frame()); err != nil {
 		return err
 	}
-	putBuffer(d.frame)
+	d.frame.free()
 	r, err := d.conn.readFrame(stream, d.id)
 	switch {
 	case err != nil:
@@ -120,7 +121,7 @@ func (d *connecting) connect(stream *yamux.Stream) error {
 	case r.typ == frameConnect:
 		return nil
 	case r.typ == frameFail:
-		return decodeFail(r.payload)
+		return decodeFail(r.buf.bytes())
 	default:
 		return fmt.Errorf("%w: frame of type %d as an answer", ErrProtocol, r.typ)
 	}

@@ -155,10 +155,7 @@ func TestADrainDoesNotWaitForRawConnections(t *testing.T) {
 func TestTheRawExamplesInTheDocHold(t *testing.T) {
 	doc := golden(t)
 	req := Request{Method: "http"}
-	head, err := req.encode(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "raw-request", bytes.NewReader(*newFrame(header{typ: frameRequest, flags: flagRaw, id: 7}, head)), doc["raw-request"])
-	same(t, "raw-connect", bytes.NewReader(*newFrame(header{typ: frameConnect, id: 7})), doc["raw-connect"])
+	head := req.appendHeader(context.Background(), nil)
+	same(t, "raw-request", bytes.NewReader(newFrame(header{typ: frameRequest, flags: flagRaw, id: 7}, head).frame()), doc["raw-request"])
+	same(t, "raw-connect", bytes.NewReader(newFrame(header{typ: frameConnect, id: 7}).frame()), doc["raw-connect"])
 }

@@ -138,7 +138,7 @@ func TestACallIDThatIsInUseIsRefused(t *testing.T) {
 // the worker its memory.
 func TestACallerThatFloodsAndDoesNotReadLosesTheConnection(t *testing.T) {
 	r, sc := newRawCaller(t, AcceptConfig{}, echo)
-	frame := *newFrame(header{typ: frameRequest, flags: flagEnd}, request("echo", make([]byte, 500)...))
+	frame := newFrame(header{typ: frameRequest, flags: flagEnd}, request("echo", make([]byte, 500)...)).frame()
 	batch := bytes.Repeat(frame, 100)
 	flooded := make(chan error, 1)
 	id := uint64(0)
@@ -155,11 +155,10 @@ func TestACallerThatFloodsAndDoesNotReadLosesTheConnection(t *testing.T) {
 		}
 	}()
 	receiveFrom(t, "the end of the connection", flooded)
-	await(t, "the end at the worker", func() bool {
-		sc.mu.Lock()
-		defer sc.mu.Unlock()
-		return errors.Is(sc.err, ErrProtocol)
-	})
+	receiveFrom(t, "the end at the worker", sc.session.CloseChan())
+	if err := sessionFault(sc.session); !errors.Is(err, ErrProtocol) {
+		t.Errorf("got %v", err)
+	}
 	if n := sc.lane.backlog(); n > 3*DefaultMaxCalls {
 		t.Errorf("%d answers were kept", n)
 	}

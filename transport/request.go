@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,19 +12,13 @@ import (
 type Request struct {
 	Method   string
 	Metadata map[string]string // travels along, for instance a traceparent; may be nil
-	Body     []byte            // the encoded request; empty means no value
+	Body     []byte            // the encoded request; empty means Value
+	Value    any               // the request, to be encoded; nil means no value
 
-	// Timeout limits the whole call on the worker. Zero means what remains of
-	// the time of the context that the call is made with; negative means none.
+	// Timeout limits the whole call: for [Conn.Call] on both sides, else on
+	// the worker only. Zero means what remains of the time of the context that
+	// the call is made with; negative means none.
 	Timeout time.Duration
-}
-
-// requestHeader precedes the body in a request frame's payload.
-type requestHeader struct {
-	_        struct{} `cbor:",toarray"`
-	Method   string
-	Timeout  int64 // nanoseconds that remain for the call; 0 means no limit
-	Metadata map[string]string
 }
 
 // maxMethod is the longest name of a method, in bytes. Errors repeat the name,
@@ -46,29 +40,18 @@ func (r *Request) check() error {
 	return nil
 }
 
-// encode returns the request frame's payload but for the body.
-func (r *Request) encode(ctx context.Context) ([]byte, error) {
-	if err := r.check(); err != nil {
-		return nil, err
+// appendBody appends the encoded request. A value without an encoding is an
+// [*Error] of a call that has not run.
+func (r *Request) appendBody(frame *buffer) error {
+	if len(r.Body) > 0 || r.Value == nil {
+		frame.b = append(frame.b, r.Body...)
+		return nil
 	}
-	h := requestHeader{Method: r.Method, Metadata: r.Metadata, Timeout: max(0, int64(r.Timeout))}
-	if deadline, ok := ctx.Deadline(); ok && r.Timeout == 0 {
-		h.Timeout = max(1, int64(time.Until(deadline)))
+	err := frame.encode(r.Value)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.NotRun = true
 	}
-	return Codec{}.Encode(&h)
-}
-
-// decodeRequest splits a request frame's payload into header and body.
-func decodeRequest(payload []byte) (requestHeader, []byte, error) {
-	var h requestHeader
-	body, err := decLax.UnmarshalFirst(payload, &h)
-	if err != nil {
-		return h, nil, fmt.Errorf("%w: bad request header: %w", ErrProtocol, err)
-	}
-	if len(h.Method) > maxMethod {
-		return h, nil, fmt.Errorf("%w: method name of %d bytes, limit %d", ErrProtocol, len(h.Method), maxMethod)
-	}
-	return h, body, nil
+	return err
 }
 
 // maxFail bounds an encoded error, whatever the limit for messages is: errors

@@ -7,6 +7,8 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/yamux"
 )
@@ -42,11 +44,15 @@ type Handler func(ctx context.Context, call *Call) ([]byte, error)
 type ServerConn struct {
 	hello   Hello
 	session *yamux.Session
+	wire    *wire
 	lane    *lane
 	tasks   tasks
 	max     int // largest message that this side takes
 	peerMax int // largest message that the caller takes
 	maxCall int // calls in flight, negative means any number
+
+	handlers chan *Call   // unbuffered, from the receive loop to idle handlers
+	idle     atomic.Int32 // handlers that wait
 
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
@@ -82,27 +88,32 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 	if err != nil {
 		return nil, err
 	}
-	session, err := yamux.Server(&joined{Conn: conn}, yamuxConfig())
-	if err != nil {
-		return nil, err
-	}
-	stream, err := session.AcceptStreamWithContext(ctx)
-	if err != nil {
-		session.Close()
-		return nil, fmt.Errorf("wait for the call lane: %w", err)
-	}
 	c := &ServerConn{
 		hello:   hello,
-		session: session,
 		max:     cfg.Self.MaxMessage,
 		peerMax: hello.MaxMessage,
 		maxCall: cfg.MaxCalls,
 		calls:   make(map[uint64]*inflight),
+
+		handlers: make(chan *Call),
 	}
 	if c.maxCall == 0 {
 		c.maxCall = DefaultMaxCalls
 	}
-	c.lane = newLane(stream, &c.tasks)
+	c.lane = newLane(&c.tasks, nil)
+	c.wire = newWire(conn, c.lane)
+	if c.session, err = yamux.Server(c.wire, yamuxConfig()); err != nil {
+		return nil, err
+	}
+	// The stream itself is never used: the lane's data goes past yamux.
+	stream, err := c.session.AcceptStreamWithContext(ctx)
+	if err == nil && stream.StreamID() != laneStream {
+		err = fmt.Errorf("%w: the first stream is number %d", ErrProtocol, stream.StreamID())
+	}
+	if err != nil {
+		c.session.Close()
+		return nil, fmt.Errorf("wait for the call lane: %w", err)
+	}
 	return c, nil
 }
 
@@ -111,7 +122,7 @@ func (c *ServerConn) Hello() Hello { return c.hello }
 
 // Serve answers calls until the connection ends, ctx ends, or [ServerConn.Close]
 // is called, and returns when all handlers have returned. The error wraps
-// [ErrProtocol] if the caller broke the protocol.
+// [ErrProtocol] if the caller broke the protocol. It may be called once.
 func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer c.tasks.wait()
@@ -120,13 +131,12 @@ func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
 	stop := context.AfterFunc(ctx, func() { c.session.Close() })
 	defer stop()
 
-	c.tasks.start(func() {
-		c.broken(c.lane.read(func(h header, payload []byte) error { return c.frame(ctx, h, payload, handle) }))
-	})
+	c.lane.handle = func(h header, payload *buffer) error { return c.frame(ctx, h, payload, handle) }
+	close(c.wire.ready)
 	for {
 		stream, err := c.session.AcceptStream()
 		if err != nil {
-			return c.ended(err)
+			return c.ended(sessionFault(c.session))
 		}
 		c.tasks.start(func() { c.serveStream(ctx, stream, handle) })
 	}
@@ -169,7 +179,7 @@ func (c *ServerConn) Drain(ctx context.Context) error {
 	}
 	drained := c.drained
 	c.mu.Unlock()
-	if err := c.lane.send(0, newFrame(header{typ: frameGoAway})); err != nil {
+	if err := c.lane.send(0, newFrame(header{typ: frameGoAway}), false); err != nil {
 		return nil // the connection has ended, and its calls with it
 	}
 	select {
@@ -183,7 +193,7 @@ func (c *ServerConn) Drain(ctx context.Context) error {
 }
 
 // frame takes a frame from the lane.
-func (c *ServerConn) frame(ctx context.Context, h header, payload []byte, handle Handler) error {
+func (c *ServerConn) frame(ctx context.Context, h header, payload *buffer, handle Handler) error {
 	switch h.typ {
 	case frameRequest:
 		if c.maxCall >= 0 && c.lane.backlog() > max(c.maxCall, DefaultMaxCalls) {
@@ -196,55 +206,92 @@ func (c *ServerConn) frame(ctx context.Context, h header, payload []byte, handle
 		if call.Kind != KindUnary {
 			return fmt.Errorf("%w: a call with messages on the call lane", ErrProtocol)
 		}
-		callCtx, refusal := c.begin(ctx, call)
-		if refusal != nil {
-			return c.lane.send(call.id, newFrame(header{typ: frameFail, id: call.id}, encodeFail(refusal)))
+		if refusal := c.begin(ctx, call); refusal != nil {
+			return c.lane.send(call.id, newFrame(header{typ: frameFail, id: call.id}, encodeFail(refusal)), true)
 		}
-		if !c.tasks.start(func() { c.run(callCtx, call, handle, c.answerOnLane) }) {
-			return ErrClosed
-		}
-		return nil
+		return c.dispatch(call, handle)
 	case frameCancel:
-		c.cancel(h.id, payload)
+		c.cancel(h.id, payload.bytes())
+		payload.free()
 		return nil
 	default:
 		return fmt.Errorf("%w: frame of type %d from the caller on the call lane", ErrProtocol, h.typ)
 	}
 }
 
-func (c *ServerConn) newCall(h header, payload []byte) (*Call, error) {
+func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
 	if h.flags == 0 || h.flags > flagEnd|flagStream && h.flags != flagRaw {
 		return nil, fmt.Errorf("%w: request with flags %#x", ErrProtocol, h.flags)
 	}
-	head, body, err := decodeRequest(payload)
+	head, body, err := decodeRequest(payload.bytes())
 	if err != nil {
 		return nil, err
 	}
-	return &Call{
+	call := &Call{
 		Method:   head.Method,
 		Metadata: head.Metadata,
 		Body:     body,
 		Kind:     kindOfCall(h.flags),
 		Peer:     c.hello,
 		id:       h.id,
-		timeout:  head.timeout(),
+		request:  payload,
 		conn:     c,
 		ended:    h.flags&flagEnd != 0,
-	}, nil
+	}
+	if head.Timeout > 0 {
+		call.context.deadline = time.Now().Add(time.Duration(head.Timeout))
+	}
+	return call, nil
+}
+
+// maxIdleHandlers is how many goroutines of handlers wait for further calls,
+// per connection: a new goroutine would have to grow its stack again.
+const maxIdleHandlers = 64
+
+// dispatch gives a call on the lane to a goroutine.
+func (c *ServerConn) dispatch(call *Call, handle Handler) error {
+	select {
+	case c.handlers <- call:
+		return nil
+	default:
+	}
+	if !c.tasks.start(func() { c.handle(call, handle) }) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// handle answers a call on the lane, and then others.
+func (c *ServerConn) handle(call *Call, handle Handler) {
+	for {
+		c.run(call, handle, c.answerOnLane)
+		if c.idle.Add(1) > maxIdleHandlers {
+			c.idle.Add(-1)
+			return
+		}
+		select {
+		case call = <-c.handlers:
+			c.idle.Add(-1)
+		case <-c.session.CloseChan():
+			return
+		}
+	}
 }
 
 // run calls the handler and sees to it that the call is answered once, however
 // the handler ends.
-func (c *ServerConn) run(ctx context.Context, call *Call, handle Handler, answer func(*Call, reply)) {
+func (c *ServerConn) run(call *Call, handle Handler, answer func(*Call, *buffer)) {
 	var result []byte
 	var err error = &Error{Code: CodeAborted, Message: "the handler ended its goroutine without an answer (runtime.Goexit)"}
 	defer func() {
 		if p := recover(); p != nil {
 			result, err = nil, panicError(p)
 		}
-		answer(call, c.terminal(call, result, err))
+		frame := c.terminal(call, result, err)
+		call.returned()
+		answer(call, frame)
 	}()
-	result, err = handle(ctx, call)
+	result, err = handle(&call.context, call)
 }
 
 // panicError keeps the stack, which is that of the goroutine that panicked.
@@ -257,29 +304,32 @@ func panicError(p any) *Error {
 }
 
 // terminal returns the frame that ends the call.
-func (c *ServerConn) terminal(call *Call, result []byte, err error) reply {
+func (c *ServerConn) terminal(call *Call, result []byte, err error) *buffer {
 	if err == nil && len(result) > min(c.max, c.peerMax) {
 		err = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("reply of %d bytes, limit %d", len(result), min(c.max, c.peerMax))}
 	}
 	if err == nil {
-		return reply{header{typ: frameResult, id: call.id}, result}
+		if frame := call.encoded(result); frame != nil {
+			return frame
+		}
+		return newFrame(header{typ: frameResult, id: call.id}, result)
 	}
 	e := ErrorOf(err)
 	if e.Method == "" {
 		e.Method = call.Method
 	}
-	return reply{header{typ: frameFail, id: call.id}, encodeFail(e)}
+	return newFrame(header{typ: frameFail, id: call.id}, encodeFail(e))
 }
 
 // answerOnLane sends the terminal frame, or parks it and says so if it is too
 // large for the lane.
-func (c *ServerConn) answerOnLane(call *Call, r reply) {
-	if len(r.payload) <= laneMax {
-		_ = c.lane.send(call.id, newFrame(r.header, r.payload)) // fails only when the connection has ended
+func (c *ServerConn) answerOnLane(call *Call, frame *buffer) {
+	if len(frame.payload()) <= laneMax {
+		_ = c.lane.send(call.id, frame, c.crowded()) // fails only when the connection has ended
 		c.end(call.id)
 		return
 	}
-	if c.park(call, r) {
-		_ = c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}))
+	if c.park(call, frame) {
+		_ = c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}), false)
 	}
 }

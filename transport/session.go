@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"sync"
 	"time"
 
@@ -32,65 +31,13 @@ func yamuxConfig() *yamux.Config {
 	return cfg
 }
 
-// yamuxHeader is the length of yamux's frame header.
-const yamuxHeader = 12
-
-// joined is a connection for yamux that sends each frame's header and body in
-// one write where yamux makes two. Only yamux's send loop writes to it.
-//
-// It hides that the other side has closed from who writes, because yamux would
-// end the session, and with it what the other side sent before and nobody has
-// read yet: the last answers of a worker that leaves. The reader finds the end
-// behind them.
-type joined struct {
-	net.Conn
-	held [yamuxHeader]byte // a header that waits for its body
-	hold bool
-	buf  []byte
-
-	broken bool // the other side has closed
-}
-
-// Write keeps the header of a data frame back until its body comes.
-func (j *joined) Write(p []byte) (int, error) {
-	switch {
-	case j.broken:
-	case j.hold:
-		j.hold = false
-		j.broken = j.writeFrame(p) != nil
-	case announcesBody(p):
-		j.hold = true
-		copy(j.held[:], p)
-	default:
-		_, err := j.Conn.Write(p)
-		j.broken = err != nil
-	}
-	return len(p), nil
-}
-
-// announcesBody recognises the header of a data frame (type 0) with a length.
-func announcesBody(p []byte) bool {
-	return len(p) == yamuxHeader && p[1] == 0 && p[8]|p[9]|p[10]|p[11] != 0
-}
-
-func (j *joined) writeFrame(body []byte) error {
-	if len(body) <= 2*laneMax {
-		j.buf = append(append(j.buf[:0], j.held[:]...), body...)
-		_, err := j.Conn.Write(j.buf)
-		return err
-	}
-	buffers := net.Buffers{j.held[:], body}
-	_, err := buffers.WriteTo(j.Conn)
-	return err
-}
-
 // violations are yamux's errors for bytes that are not its protocol.
 var violations = []error{
 	yamux.ErrInvalidVersion, yamux.ErrInvalidMsgType, yamux.ErrDuplicateStream, yamux.ErrRecvWindowExceeded, yamux.ErrUnexpectedFlag,
 }
 
-// sessionFault returns how the other side broke yamux's protocol, if that is
-// what ended the session, which must be closed.
+// sessionFault returns why the session, which must be closed, has ended: an
+// error that wraps [ErrProtocol] if the other side broke the protocol.
 func sessionFault(s *yamux.Session) error {
 	_, err := s.AcceptStream() // says at once why the session was closed
 	for _, violation := range violations {
@@ -98,7 +45,7 @@ func sessionFault(s *yamux.Session) error {
 			return fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
 	}
-	return nil
+	return err
 }
 
 // tasks runs the goroutines of a connection, which waits for them as it

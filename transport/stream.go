@@ -27,6 +27,7 @@ type Stream struct {
 	sending atomic.Bool   // the caller may still send
 	cancel  sync.Once     // done by Cancel or at the end of the call, whichever comes first
 
+	last     *buffer   // the message that Recv returned last
 	deadline time.Time // of the whole call; may be zero
 	reusable bool      // the worker takes another call on the yamux stream
 }
@@ -35,7 +36,11 @@ type Stream struct {
 // the request. ctx bounds the opening; its deadline, if it has one and the
 // request has no Timeout, is the whole call's on the worker. The errors are those of [Conn.Call].
 func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error) {
-	head, err := c.encode(ctx, &req)
+	flags := flagStream
+	if end {
+		flags |= flagEnd
+	}
+	frame, err := c.request(ctx, &req, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -43,14 +48,10 @@ func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	flags := flagStream
-	if end {
-		flags |= flagEnd
-	}
+	frame.stamp(id)
 	s := &Stream{c: c, id: id, frames: make(chan reply), quit: make(chan struct{}), ended: make(chan struct{})}
 	s.sending.Store(!end)
 	s.deadline, _ = ctx.Deadline()
-	frame := newFrame(header{typ: frameRequest, flags: flags, id: id}, head, req.Body)
 	if err := s.open(ctx, frame); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error)
 }
 
 // open gets a stream, sends the request on it and leaves a reader behind.
-func (s *Stream) open(ctx context.Context, frame *[]byte) error {
+func (s *Stream) open(ctx context.Context, frame *buffer) error {
 	opened := make(chan error) // unbuffered: either open takes it, or run sees that open has left
 	var progress atomic.Int32
 	err := ErrClosed
@@ -77,7 +78,7 @@ func (s *Stream) open(ctx context.Context, frame *[]byte) error {
 }
 
 // run opens the stream and is then its reader.
-func (s *Stream) run(ctx context.Context, frame *[]byte, progress *atomic.Int32, opened chan<- error) {
+func (s *Stream) run(ctx context.Context, frame *buffer, progress *atomic.Int32, opened chan<- error) {
 	stream, err := s.c.stream()
 	if err == nil {
 		s.stream = stream
@@ -94,17 +95,17 @@ func (s *Stream) run(ctx context.Context, frame *[]byte, progress *atomic.Int32,
 	s.settle()
 }
 
-func (s *Stream) request(ctx context.Context, frame *[]byte, progress *atomic.Int32) error {
+func (s *Stream) request(ctx context.Context, frame *buffer, progress *atomic.Int32) error {
 	if !progress.CompareAndSwap(exchangeWaiting, exchangeBegun) {
 		return ErrNotSent
 	}
 	stop := context.AfterFunc(ctx, func() { s.stream.SetDeadline(past) })
-	_, err := s.stream.Write(*frame)
+	_, err := s.stream.Write(frame.frame())
 	if !stop() {
 		return ctx.Err()
 	}
 	if err == nil {
-		putBuffer(frame)
+		frame.free()
 	}
 	return err
 }
@@ -147,7 +148,7 @@ func (s *Stream) read() error {
 			s.reusable = r.flags&flagEnd == 0
 			return io.EOF
 		case frameFail:
-			return decodeFail(r.payload)
+			return decodeFail(r.buf.bytes())
 		default:
 			return s.broken(fmt.Errorf("%w: frame of type %d on a stream", ErrProtocol, r.typ))
 		}
@@ -174,11 +175,14 @@ func (s *Stream) broken(err error) error {
 
 // Recv returns the next message. At the end it returns io.EOF if the call
 // succeeded, else its error; after Cancel the context error that stands for
-// the reason. When ctx ends first the stream stays usable.
+// the reason. When ctx ends first the stream stays usable. The message is
+// valid until the next Recv.
 func (s *Stream) Recv(ctx context.Context) ([]byte, error) {
 	select {
 	case r := <-s.frames:
-		return r.payload, nil
+		s.last.free()
+		s.last = r.buf
+		return r.buf.bytes(), nil
 	case <-s.ended:
 		return nil, s.final
 	case <-s.quit:
@@ -192,10 +196,24 @@ func (s *Stream) Recv(ctx context.Context) ([]byte, error) {
 // way: the stream is then cancelled. After the end of the call it returns
 // io.EOF, and Recv says why it ended; after Cancel, what Recv returns.
 func (s *Stream) Send(ctx context.Context, msg []byte) error {
-	if limit := min(s.c.max, s.c.peerMax); len(msg) > limit {
-		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", len(msg), limit)}
+	return s.sendMessage(ctx, newFrame(header{typ: frameMessage, id: s.id}, msg))
+}
+
+// SendValue is Send for a value that is to be encoded.
+func (s *Stream) SendValue(ctx context.Context, v any) error {
+	frame := newFrame(header{typ: frameMessage, id: s.id})
+	if err := frame.encode(v); err != nil {
+		return err
 	}
-	return s.send(ctx, newFrame(header{typ: frameMessage, id: s.id}, msg))
+	return s.sendMessage(ctx, frame)
+}
+
+func (s *Stream) sendMessage(ctx context.Context, frame *buffer) error {
+	if size, limit := len(frame.payload()), min(s.c.max, s.c.peerMax); size > limit {
+		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", size, limit)}
+	}
+	frame.seal()
+	return s.send(ctx, frame)
 }
 
 // CloseSend says that no further message will be sent. Sending afterwards is
@@ -212,7 +230,7 @@ func (s *Stream) CloseSend(ctx context.Context) error {
 	return err
 }
 
-func (s *Stream) send(ctx context.Context, frame *[]byte) error {
+func (s *Stream) send(ctx context.Context, frame *buffer) error {
 	if !s.sending.Load() {
 		return fmt.Errorf("send after the end of sending: %w", ErrClosed)
 	}
@@ -223,7 +241,7 @@ func (s *Stream) send(ctx context.Context, frame *[]byte) error {
 	}
 	written := make(chan error, 1)
 	if !s.c.tasks.start(func() {
-		_, err := s.stream.Write(*frame)
+		_, err := s.stream.Write(frame.frame())
 		written <- err
 	}) {
 		return ErrClosed
@@ -233,7 +251,7 @@ func (s *Stream) send(ctx context.Context, frame *[]byte) error {
 		if err != nil {
 			return io.EOF
 		}
-		putBuffer(frame)
+		frame.free()
 		return nil
 	case <-s.ended:
 		return io.EOF

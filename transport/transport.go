@@ -42,7 +42,11 @@ const DefaultMaxMessage = 16 << 20
 // laneMax is the largest payload, in bytes, that travels on the call lane.
 // What is larger takes a yamux stream of its own, so that bulk data does not
 // hold up small calls.
-const laneMax = 32 << 10
+const laneMax = 96 << 10
+
+// maxRequestHeader is the largest header of a request, in bytes; most of it may
+// be metadata.
+const maxRequestHeader = 32 << 10
 
 var (
 	// ErrClosed reports a call on a connection that this side has closed.
