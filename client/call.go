@@ -210,7 +210,7 @@ func (m *Messages) Recv(msg any) error {
 		err = m.attempt.w.codec.Decode(data, msg)
 	case err == io.EOF:
 		m.stop()
-		return io.EOF
+		return m.fail(io.EOF) // or what Send has failed with before
 	}
 	if err == nil {
 		return nil

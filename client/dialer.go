@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -43,6 +45,8 @@ type Dialer struct {
 	Logger logrus.FieldLogger
 }
 
+var errNoCommand = fmt.Errorf("start worker: the command is nil: %w", fs.ErrInvalid)
+
 // Start starts a worker with the settings of the zero [Dialer].
 func Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, error) {
 	return new(Dialer).Start(ctx, cmd)
@@ -57,6 +61,9 @@ func Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, error) {
 // one that was started and did not get ready is a [*StartError]. Either way
 // nothing is left behind.
 func (d *Dialer) Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, error) {
+	if cmd == nil {
+		return nil, errNoCommand
+	}
 	described := *cmd
 	if described.LogLevel == "" {
 		described.LogLevel = levelOf(d.logger())

@@ -68,15 +68,38 @@ func (e *StartError) Unwrap() error { return e.Err }
 
 // Error says what happened and ends with some lines of the worker's output.
 func (e *StartError) Error() string {
+	if hasExited(e.Err) {
+		return fmt.Sprintf("start: %v", e.Err) // which shows the output itself
+	}
 	msg := fmt.Sprintf("start worker %s (pid %d): %v", e.Name, e.Pid, e.Err)
-	if _, exited := errors.AsType[*lifecycle.ExitError](e.Err); exited || e.excerpt == "" {
-		return msg // an ExitError shows the output itself
+	if e.excerpt == "" {
+		return msg
 	}
 	return msg + "; last output:\n" + e.excerpt
 }
 
-// exitedError is the outcome of what the worker's end cut short.
-func exitedError(exit error) error { return fmt.Errorf("%w: %w", ErrWorkerExited, exit) }
+// exited is [ErrWorkerExited] in the words of its ExitError, which name the
+// worker themselves.
+type exited struct{ exit error }
+
+func (e exited) Error() string        { return e.exit.Error() }
+func (e exited) Unwrap() error        { return e.exit }
+func (e exited) Is(target error) bool { return target == ErrWorkerExited }
+
+// exitedError is the outcome of what the worker's end cut short. There is no
+// exit if the process could not be killed.
+func exitedError(exit error) error {
+	if exit == nil {
+		return ErrWorkerExited
+	}
+	return exited{exit}
+}
+
+// hasExited reports whether err tells of the worker's end, and names it.
+func hasExited(err error) bool {
+	_, ok := errors.AsType[*lifecycle.ExitError](err)
+	return ok
+}
 
 // attempt is one call on a worker, for what its error has to say.
 type attempt struct {
@@ -107,6 +130,8 @@ func (a *attempt) explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return a.ended(transport.CodeCanceled, err, "given up by the caller after %v on worker %s (pid %d)",
 			elapsed.Round(time.Microsecond), a.w.Name(), a.w.Pid())
+	case hasExited(err):
+		return fmt.Errorf("call %s: %w", a.method, err)
 	default:
 		return fmt.Errorf("call %s on worker %s (pid %d): %w", a.method, a.w.Name(), a.w.Pid(), err)
 	}

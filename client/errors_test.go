@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,28 @@ func TestStartErrorShowsTheOutputOnce(t *testing.T) {
 	died := &StartError{Name: "w", Pid: 7, excerpt: "the last line", Err: exitedError(exit)}
 	if got := died.Error(); strings.Count(got, "the last line") != 1 || !errors.Is(died, ErrWorkerExited) {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestErrorsOfADeadWorkerNameItOnce(t *testing.T) {
+	exit := exitedError(&lifecycle.ExitError{Name: "w", Pid: 7, Code: 3, Ready: true})
+	a := &attempt{method: "m", started: time.Now()}
+	for want, err := range map[string]error{
+		"worker w (pid 7) exited with status 3 after 0s":                        exit,
+		"start: worker w (pid 7) exited with status 3 after 0s":                 &StartError{Name: "w", Pid: 7, Err: exit},
+		"call m: worker w (pid 7) exited with status 3 after 0s":                a.explain(t.Context(), exit),
+		"call m: call not sent: worker w (pid 7) exited with status 3 after 0s": a.explain(t.Context(), notSent(exit)),
+		"worker exited": exitedError(nil),
+	} {
+		if got := err.Error(); got != want || !errors.Is(err, ErrWorkerExited) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestStartWithoutACommandIsAnError(t *testing.T) {
+	if w, err := Start(t.Context(), nil); w != nil || !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "command is nil") {
+		t.Errorf("got %v, %v", w, err)
 	}
 }
 

@@ -227,6 +227,8 @@ func checkExited(t *testing.T, err error, code int, signal syscall.Signal, outpu
 		t.Errorf("got status %d, signal %v; want %d, %v", exit.Code, exit.Signal, code, signal)
 	case !strings.Contains(string(exit.Output), output):
 		t.Errorf("the output does not contain %q:\n%s", output, exit.Output)
+	case strings.Count(err.Error(), fmt.Sprintf("(pid %d)", exit.Pid)) != 1:
+		t.Errorf("the worker is not named once: %v", err)
 	case client.SafeToRetry(err) && strings.Contains(err.Error(), "call end"):
 		t.Errorf("safe to retry, and it ran: %v", err)
 	}

@@ -131,7 +131,7 @@ func TestOwnerThatIsKilledAtAnyInstantOfTheStartLeavesNothing(t *testing.T) {
 	for range 30 {
 		owner := run(t, playing(t, root, "own idles"))
 		owner.line(t)
-		<-time.After(time.Duration(rand.Int64N(int64(15 * time.Millisecond))))
+		meanwhile(rand.N(15 * time.Millisecond))
 		owner.kill()
 	}
 	await(t, "the end of every worker", func() bool { return len(belonging(root)) == 0 })
@@ -171,7 +171,7 @@ func TestStoppedOwnerIsNotDead(t *testing.T) {
 	owner.line(t)
 	w := owner.found(t)
 	suspend(t, owner.pid())
-	<-time.After(time.Second)
+	meanwhile(time.Second)
 	if !alive(w.Pid) {
 		t.Error("the worker has left")
 	}
@@ -192,7 +192,7 @@ func TestWorkerWaitsForAStarterThatIsStoppedDuringTheStart(t *testing.T) {
 	owner.line(t)
 	await(t, "the worker", func() bool { return len(belonging(root)) > 1 })
 	owner.signal(syscall.SIGSTOP)
-	<-time.After(500 * time.Millisecond)
+	meanwhile(500 * time.Millisecond)
 	owner.signal(syscall.SIGCONT)
 	w := owner.found(t)
 	owner.kill()

@@ -45,6 +45,11 @@ func awaitDone(t testing.TB, what string, done <-chan struct{}) {
 	}
 }
 
+// meanwhile lets time pass, for tests that look at what does not happen, or
+// that act at an instant which is not theirs to choose. A slow machine can only
+// make them see less.
+func meanwhile(d time.Duration) { time.Sleep(d) }
+
 // self describes the test binary as a worker.
 func self() *lifecycle.Command { return lifecycle.Self("worker") }
 

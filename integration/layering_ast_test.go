@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"go/ast"
+	"go/token"
 	"iter"
 	"path"
 )
@@ -60,6 +61,45 @@ func loops(decl *ast.FuncDecl) iter.Seq[*ast.ForStmt] {
 			}
 		}
 	}
+}
+
+// sleeps returns what in a function only lets time pass: calls of time.Sleep but for the pause of a loop that looks again,
+// and receives from time.After but for those in a select that waits for something else as well.
+func sleeps(decl *ast.FuncDecl) []ast.Node {
+	excused := make(map[ast.Node]bool)
+	for loop := range loops(decl) {
+		for _, call := range calls(loop) {
+			excused[call.node] = call.name == "time.Sleep"
+		}
+	}
+	var found []ast.Node
+	for node := range ast.Preorder(decl.Body) {
+		switch node := node.(type) {
+		case *ast.SelectStmt:
+			for _, clause := range node.Body.List {
+				if wait := awaited(clause.(*ast.CommClause).Comm); wait != nil {
+					excused[wait] = len(node.Body.List) > 1
+				}
+			}
+		case *ast.UnaryExpr:
+			if c, ok := node.X.(*ast.CallExpr); ok && node.Op == token.ARROW && calledName(c.Fun) == "time.After" && !excused[node] {
+				found = append(found, node)
+			}
+		case *ast.CallExpr:
+			if calledName(node.Fun) == "time.Sleep" && !excused[node] {
+				found = append(found, node)
+			}
+		}
+	}
+	return found
+}
+
+// awaited returns the receive of a select's case that keeps nothing of it, nil if that is another one.
+func awaited(comm ast.Stmt) ast.Node {
+	if stmt, ok := comm.(*ast.ExprStmt); ok {
+		return stmt.X
+	}
+	return nil
 }
 
 // calls returns the calls in a part of the source.

@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"go/ast"
+	"go/parser"
+	"go/token"
 	"path"
 	"regexp"
 	"slices"
@@ -158,24 +160,45 @@ func TestSourceLibrariesDoNotPanic(t *testing.T) {
 }
 
 // A sleep in a test is a race that has not happened yet: wait for a condition with a deadline, or use testing/synctest.
-// The pause of a loop that looks again is no such sleep.
+// Tests that look at what does not happen have one helper per package, meanwhile, which says so.
 func TestSourceTestsDoNotSleep(t *testing.T) {
 	for _, file := range sources(t) {
 		if !file.isTest() {
 			continue
 		}
 		for _, decl := range functions(file) {
-			looped := make(map[*ast.CallExpr]bool)
-			for loop := range loops(decl) {
-				for _, call := range calls(loop) {
-					looped[call.node] = true
-				}
+			if decl.Name.Name == "meanwhile" && decl.Recv == nil {
+				continue
 			}
-			for _, call := range calls(decl.Body) {
-				if call.name == "time.Sleep" && !looped[call.node] {
-					t.Errorf("%v: a bare sleep", file.position(call.node))
-				}
+			for _, sleep := range sleeps(decl) {
+				t.Errorf("%v: a bare sleep", file.position(sleep))
 			}
+		}
+	}
+}
+
+func TestSourceSleepsAreKnownInEveryForm(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "", `package p
+func f() {
+	time.Sleep(1)
+	<-time.After(1)
+	_ = <-time.After(1)
+	select { case <-time.After(1): }
+	for range 3 { time.Sleep(1) }
+	for ; ; <-time.After(1) {}
+}
+func g() {
+	for !cond() { time.Sleep(1) }
+	select { case <-done: case <-time.After(1): }
+	limit := time.After(1)
+	select { case <-done: case <-limit: }
+}`, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, decl := range functions(source{ast: file}) {
+		if got, want := len(sleeps(decl)), map[string]int{"f": 6}[decl.Name.Name]; got != want {
+			t.Errorf("%s: got %d sleeps, want %d", decl.Name.Name, got, want)
 		}
 	}
 }

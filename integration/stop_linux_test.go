@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/lifecycle"
 	"github.com/detached-workers/unref/transport"
@@ -234,7 +236,7 @@ func TestWorkerWithoutAClientLeavesAfterItsIdleTimeout(t *testing.T) {
 	cmd := within(root, self())
 	cmd.IdleTimeout = 500 * time.Millisecond
 	w := startWith(t, &client.Dialer{}, cmd)
-	<-time.After(3 * cmd.IdleTimeout / 2)
+	meanwhile(3 * cmd.IdleTimeout / 2)
 	if pid, err := workerPid(t.Context(), w); err != nil || pid != w.Pid() {
 		t.Errorf("a worker with a client: got worker %d, %v", pid, err)
 	}
@@ -254,5 +256,55 @@ func TestWorkerLeavesAfterItsMaxLifetimeAndSettlesItsCalls(t *testing.T) {
 	awaitDone(t, "the worker's end", w.Done())
 	if exit, ok := errors.AsType[*lifecycle.ExitError](w.Err()); !ok || exit.Code != 0 || exit.Signal != 0 || exit.Killed != "" {
 		t.Errorf("the end is %v, want status 0", w.Err())
+	}
+}
+
+func TestWorkerThatLeavesSaysWhy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		max   time.Duration
+		leave func(*client.Worker) error
+		want  string
+	}{
+		{300 * time.Millisecond, nil, "MaxLifetime of 300ms is over"},
+		{0, (*client.Worker).Close, "a client asked for it"},
+		{0, func(w *client.Worker) error { return w.Process().Terminate() }, "signal terminated"},
+	} {
+		cmd, log := self(), newLog()
+		cmd.MaxLifetime = tt.max
+		w := startWith(t, &client.Dialer{Logger: log.logger}, cmd)
+		if tt.leave != nil {
+			if err := tt.leave(w); err != nil {
+				t.Errorf("%s: %v", tt.want, err)
+			}
+		}
+		awaitDone(t, "the worker's end", w.Done())
+		if got := w.Err().Error(); !strings.Contains(got, "; last output:\ndebug: leaving: "+tt.want) {
+			t.Errorf("got %q, want one that says %q", got, tt.want)
+		}
+		await(t, "the entry "+tt.want, func() bool {
+			e := log.find("leaving: " + tt.want)
+			return e != nil && e.Level == logrus.DebugLevel
+		})
+	}
+}
+
+// Nobody ever connects.
+func TestWorkerThatLeavesBeforeItIsReadyIsNotTakenForAnotherProgram(t *testing.T) {
+	t.Parallel()
+	for want, cmd := range map[string]*lifecycle.Command{
+		"no client for the IdleTimeout of 50ms": {IdleTimeout: 50 * time.Millisecond},
+		"MaxLifetime of 60ms is over":           {MaxLifetime: 60 * time.Millisecond},
+	} {
+		described := within(newRoot(t), self())
+		described.IdleTimeout, described.MaxLifetime = cmd.IdleTimeout, cmd.MaxLifetime
+		p, err := described.Start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitDone(t, "the worker's end", p.Done())
+		if got := p.Err().Error(); !strings.HasSuffix(got, ", before it was ready; last output:\ndebug: leaving: "+want) {
+			t.Errorf("got %q, want one that ends with %q", got, want)
+		}
 	}
 }

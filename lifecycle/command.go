@@ -12,10 +12,12 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Errors of [Command.Start] that a caller may want to tell apart. Failures of the program itself wrap
-// [exec.ErrNotFound], [fs.ErrNotExist] or [fs.ErrPermission].
+// [exec.ErrNotFound], [fs.ErrNotExist] or [fs.ErrPermission]; what no program can be given wraps [fs.ErrInvalid].
 var (
 	// ErrNotServing means that a worker tried to start its own program before it called [Worker.Serving]. Such a program
 	// would start itself again and again.
@@ -34,12 +36,13 @@ const (
 // Command describes how to start a worker. It is a reusable description and not a running thing: Start copies it, so
 // that changing it afterwards has no effect on what was started. It must not be changed while Start runs.
 type Command struct {
-	// Name is the worker's name. Empty means the base name of Path without ".exe".
+	// Name is the worker's name. Empty means the base name of Path without ".exe". It is at most 255 bytes of valid UTF-8
+	// without control characters; Start refuses any other before it starts anything.
 	Name string
 	// Path is the program. Without a path separator it is looked up in this process's PATH; a relative path with one
 	// is relative to this process's directory, not to Dir.
 	Path string
-	// Args are the arguments, without the program's name.
+	// Args are the arguments, without the program's name. As in Path, Env and Dir, a NUL byte in them is refused.
 	Args []string
 	// Env is the environment. Nil means this process's environment. Variables that this package uses itself
 	// (UNREF_INSTANCE, UNREF_WORKER) are replaced.
@@ -114,6 +117,12 @@ func (c *Command) argv0() string {
 
 // command checks everything about the program that can be checked without starting it.
 func (c *Command) command() (*exec.Cmd, error) {
+	if err := c.checkNUL(); err != nil {
+		return nil, err
+	}
+	if err := checkName(c.name()); err != nil {
+		return nil, err
+	}
 	path, err := lookPath(c.Path)
 	if err != nil {
 		return nil, err
@@ -129,6 +138,45 @@ func (c *Command) command() (*exec.Cmd, error) {
 	cmd.Env = c.Env
 	cmd.Env = slices.DeleteFunc(cmd.Environ(), ownVariable)
 	return cmd, nil
+}
+
+const maxName = 255 // bytes
+
+// checkName refuses names that logs, messages and the handshake can't carry as they are.
+func checkName(name string) error {
+	why := ""
+	switch {
+	case len(name) > maxName:
+		why = fmt.Sprintf("is %d bytes long, more than %d", len(name), maxName)
+	case !utf8.ValidString(name):
+		why = "is not valid UTF-8"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		why = "has a control character"
+	default:
+		return nil
+	}
+	return fmt.Errorf("worker name %.40q %s: %w", name, why, fs.ErrInvalid)
+}
+
+// checkNUL refuses what no system call can be given. Of os/exec's own checks one names no field and the other is lost. It
+// does not show arguments and variables, which may be secret.
+func (c *Command) checkNUL() error {
+	has := func(s string) bool { return strings.IndexByte(s, 0) >= 0 }
+	field := ""
+	switch arg, kv := slices.IndexFunc(c.Args, has), slices.IndexFunc(c.Env, has); {
+	case has(c.Path):
+		field = "Path"
+	case has(c.Dir):
+		field = fmt.Sprintf("Dir %q", c.Dir)
+	case arg >= 0:
+		field = fmt.Sprintf("Args[%d]", arg)
+	case kv >= 0:
+		name, _, _ := strings.Cut(c.Env[kv], "=")
+		field = fmt.Sprintf("Env[%d] (variable %.40q)", kv, name)
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s has a NUL byte: %w", field, fs.ErrInvalid)
 }
 
 func ownVariable(kv string) bool {

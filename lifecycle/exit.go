@@ -30,6 +30,8 @@ type ExitError struct {
 	// 64 KiB. Of a Go crash the beginning matters as much as the end: then it is the first 32 KiB of the crash and the
 	// newest rest.
 	Output []byte
+
+	left bool // by Worker.Exit, as it has to: it has cleared away its directory
 }
 
 const (
@@ -42,7 +44,7 @@ func (e *ExitError) Error() string {
 	text := fmt.Sprintf("worker %s (pid %d) %s after %s", e.Name, e.Pid, e.cause(), round(e.Elapsed))
 	if !e.Ready {
 		text += ", before it was ready"
-		if e.Code == 0 {
+		if e.Code == 0 && !e.left {
 			text += " (a worker's main ends in server.Main)"
 		}
 	}

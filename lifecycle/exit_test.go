@@ -25,6 +25,14 @@ func TestAnExitErrorSaysWhatHappened(t *testing.T) {
 			ExitError{Name: "demo", Pid: 12, Code: 2, OutOfMemory: true, Ready: true, Output: []byte("one\ntwo\n")},
 			"worker demo (pid 12) exited with status 2 (out of memory) after 0s; last output:\none\ntwo",
 		},
+		{
+			ExitError{Name: "demo", Pid: 12, Elapsed: time.Second, Output: []byte("bye\n")},
+			"worker demo (pid 12) exited with status 0 after 1s, before it was ready (a worker's main ends in server.Main); last output:\nbye",
+		},
+		{
+			ExitError{Name: "demo", Pid: 12, Elapsed: time.Second, Output: []byte("debug: leaving: x\n"), left: true},
+			"worker demo (pid 12) exited with status 0 after 1s, before it was ready; last output:\ndebug: leaving: x",
+		},
 	} {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

@@ -71,13 +71,15 @@ func (in *instance) remove() {
 	in.lock.Close()
 }
 
-// cleanUp removes what the worker left behind after it has been reaped. A worker removes its directory last of all, so
-// where there is none there is nothing else.
-func (in *instance) cleanUp() {
-	if _, err := os.Lstat(in.dir); err == nil {
+// cleanUp removes what the worker left behind after it has been reaped, and returns whether there was anything. A worker
+// removes its directory last of all, so where there is none there is nothing else.
+func (in *instance) cleanUp() bool {
+	_, err := os.Lstat(in.dir)
+	if err == nil {
 		killMarked(map[string]bool{in.id: true})
 	}
 	in.remove()
+	return err == nil
 }
 
 // removeInstance removes one instance directory with all that is in it, and follows no link. The caller knows that the

@@ -4,24 +4,30 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Leave ends the worker as SIGTERM does: it drains within the grace and exits with status 0. It returns only if the
 // worker is leaving already.
-func (w *Worker) Leave() { w.leave() }
+func (w *Worker) Leave() { w.leave("") }
+
+// LeaveBecause is Leave with a reason, which the worker's last output then shows as a log entry at debug level. The owner's
+// death and the signals are shown like that as well.
+func (w *Worker) LeaveBecause(reason string) { w.leave(reason) }
 
 // watchOwner runs from init to the owner's death.
 func (w *Worker) watchOwner(owner *ownerWatch) {
 	owner.wait()
 	close(w.ownerGone)
-	w.leave()
+	w.leave("the owner is gone")
 }
 
 // leave drains and exits. It holds no lock that the program could hold as well.
-func (w *Worker) leave() {
+func (w *Worker) leave(reason string) {
 	if w.leaving.Swap(true) {
 		return
 	}
+	w.tellReason(reason)
 	drain := w.drain.Load()
 	if drain == nil || w.Grace < 0 {
 		w.Exit(0)
@@ -38,6 +44,16 @@ func (w *Worker) leave() {
 	case <-ctx.Done():
 	}
 	w.Exit(0)
+}
+
+// tellReason says in the output why the worker leaves, unless that could block: where there is no spool, standard error may
+// be a pipe that nobody reads.
+func (w *Worker) tellReason(reason string) {
+	if reason == "" || w.spool == nil {
+		return
+	}
+	// On a full disk it is lost, which an ExitError says.
+	_ = w.EntryWriter().WriteEntry(&Entry{Time: time.Now(), Level: "debug", Message: "leaving: " + reason})
 }
 
 // Exit ends the process with this status: it kills everything below the process, removes the instance directory with the

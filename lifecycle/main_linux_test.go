@@ -49,9 +49,13 @@ func await(t testing.TB, what string, cond func() bool) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("waited in vain: %s\n%s", what, buf[:runtime.Stack(buf, true)])
 		}
-		<-time.After(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond)
 	}
 }
+
+// meanwhile lets time pass, for tests that look at what does not happen, or that act at an instant which is not theirs to
+// choose. A slow machine can only make them see less.
+func meanwhile(d time.Duration) { time.Sleep(d) }
 
 func awaitDone(t testing.TB, p *Process) *ExitError {
 	t.Helper()
@@ -258,7 +262,7 @@ func runStarter() {
 	p, err := c.Start(context.Background())
 	check(err)
 	if plan.Ready {
-		for r := p.Output(); ; <-time.After(time.Millisecond) {
+		for r := p.Output(); ; time.Sleep(time.Millisecond) {
 			if line, ok := r.Next(); ok && line.Text == "up" {
 				break
 			}

@@ -215,8 +215,9 @@ func (p *Process) watch(holder *sync.WaitGroup) {
 	close(p.reaped)
 	holder.Wait()
 	full := noSpace(p.spool) // before room is made
-	p.inst.cleanUp()
+	left := !p.inst.cleanUp()
 	p.err = p.exitError(elapsed, full)
+	p.err.left = left
 	close(p.done)
 }
 

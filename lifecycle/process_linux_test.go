@@ -165,7 +165,7 @@ func TestAnIdleWorkerDoesNotRunAtAll(t *testing.T) {
 	p := startReady(t, role(t, "idle"))
 	await(t, "an interval without a context switch", func() bool {
 		before := switches(t, p.Pid())
-		<-time.After(500 * time.Millisecond)
+		meanwhile(500 * time.Millisecond)
 		return switches(t, p.Pid()) == before
 	})
 }

@@ -83,9 +83,10 @@ func runSpin() {
 
 func runFlood() {
 	serving(nil)
-	line := []byte(strings.Repeat("x", 1000) + "\n")
+	// Whenever somebody begins to read, what is not lost yet says that the worker is up.
+	lines := []byte(strings.Repeat("x", 1000) + "\nup\n")
 	for {
-		os.Stdout.Write(line)
+		os.Stdout.Write(lines)
 	}
 }
 

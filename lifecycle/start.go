@@ -10,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Start starts the worker and returns as soon as its process runs; it does not wait until the worker is ready. ctx bounds
@@ -26,11 +29,17 @@ func (c *Command) Start(ctx context.Context) (*Process, error) {
 	return p, nil
 }
 
+// label names what is started in a line of text. Names that are refused are left to the error that says so.
 func (c *Command) label() string {
-	if c.self || c.Path == "" {
-		return "worker " + c.Name
+	switch {
+	case c.Path != "" && !c.self && strings.ContainsFunc(c.Path, unicode.IsControl):
+		return strconv.Quote(c.Path)
+	case c.Path != "" && !c.self:
+		return c.Path
+	case checkName(c.Name) != nil:
+		return "worker"
 	}
-	return c.Path
+	return "worker " + c.Name
 }
 
 func (c *Command) start(ctx context.Context) (*Process, error) {

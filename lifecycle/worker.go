@@ -117,8 +117,7 @@ func (w *Worker) Serving(drain func(ctx context.Context)) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	go func() { // for the rest of the process's life
-		<-signals
-		w.leave()
+		w.leave("signal " + (<-signals).String())
 	}()
 }
 

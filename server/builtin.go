@@ -12,7 +12,7 @@ import (
 // builtin registers the methods that every worker has.
 func (m *Mux) builtin(s *Server) {
 	Handle(m, transport.MethodShutdown, func(context.Context, struct{}) (struct{}, error) {
-		s.quit()
+		s.quit("a client asked for it")
 		return struct{}{}, nil
 	})
 	Handle(m, transport.MethodStacks, func(context.Context, struct{}) (string, error) { return stacks(), nil })

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -77,7 +78,7 @@ func (s *Server) leaveIfIdle() {
 	}
 	s.mu.Unlock()
 	if !busy {
-		s.quit()
+		s.quit(fmt.Sprintf("no client for the IdleTimeout of %v", s.idle))
 	}
 }
 

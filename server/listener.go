@@ -59,34 +59,25 @@ func (l *listener) handle(ctx context.Context, call *transport.Call) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	conn := &rawConn{Conn: stream, closed: make(chan struct{})}
-	defer func() { _ = conn.Close() }() // the user may have closed it
+	ctx, ended := context.WithCancel(ctx)
+	conn := &rawConn{stream, ended}
+	defer func() { _ = conn.Close() }()
 	select {
 	case l.conns <- conn:
+		<-ctx.Done()
 	case <-l.closed:
-		return nil, nil
-	case <-ctx.Done():
-		return nil, nil
-	}
-	select {
-	case <-conn.closed:
 	case <-ctx.Done():
 	}
 	return nil, nil
 }
 
-// rawConn tells when it has been closed.
+// rawConn ends its handler when it is closed, which may be done again.
 type rawConn struct {
 	net.Conn
-	once   sync.Once
-	closed chan struct{}
+	ended context.CancelFunc
 }
 
 func (c *rawConn) Close() error {
-	err := net.ErrClosed
-	c.once.Do(func() {
-		err = c.Conn.Close()
-		close(c.closed)
-	})
-	return err
+	defer c.ended()
+	return c.Conn.Close()
 }

@@ -71,7 +71,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start worker %s: %w", w.Name, err)
 	}
-	s.quit = func() { s.tasks.Go(w.Leave) }
+	s.quit = func(reason string) { s.tasks.Go(func() { w.LeaveBecause(reason) }) }
 	s.init()
 	s.Mux.builtin(s)
 	ctx, cancel := context.WithCancel(ctx)
@@ -80,7 +80,8 @@ func (s *Server) Run(ctx context.Context) error {
 	s.tasks.Go(func() { _ = w.WatchOutput(ctx, s.ring) })
 	w.Serving(func(ctx context.Context) { s.leave(ctx, w) })
 	if w.MaxLifetime > 0 {
-		defer time.AfterFunc(w.MaxLifetime, w.Leave).Stop()
+		reason := fmt.Sprintf("MaxLifetime of %v is over", w.MaxLifetime)
+		defer time.AfterFunc(w.MaxLifetime, func() { w.LeaveBecause(reason) }).Stop()
 	}
 	_ = s.Serve(ctx, l) // however it ended, the worker leaves now
 	close(s.served)

@@ -69,7 +69,7 @@ type Server struct {
 	identity transport.Welcome
 	secret   []byte
 	idle     time.Duration
-	quit     func() // ends the worker; does not wait
+	quit     func(reason string) // ends the worker; does not wait
 
 	once     sync.Once
 	ctx      context.Context // of all calls, which the server outlives

@@ -32,6 +32,7 @@ type checkOptions struct {
 func parseCheck(args []string, stdout io.Writer) (*checkOptions, error) {
 	var o checkOptions
 	f := newFlags("check", "[flags] [packages]", "Check type-checks the packages, by default the one in the current directory, as go vet does.\n"+
+		"Unlike go build it accepts a missing function body, go:linkname without unsafe, and misuse of go:embed.\n"+
 		"GOOS and GOARCH in the environment are obeyed. The exit status is 0 if nothing is wrong,\n"+
 		"1 if there are diagnostics, and 2 if the packages could not be checked.")
 	f.StringVar(&o.dir, "C", "", "check the packages as seen from `dir`")

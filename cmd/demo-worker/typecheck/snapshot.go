@@ -111,7 +111,9 @@ func newSnapshot(ctx context.Context, known *memo[sum], start time.Time, req api
 		state, err := w.look(known)
 		w.state = state
 		gone := state == (sum{}) && (w.aspect == header || w.aspect == existence)
-		late[i] = err != nil || gone || changedSince(w.path, start)
+		// The go command sets the time of files in its cache when it uses them.
+		touched := w.aspect != existence && changedSince(w.path, start)
+		late[i] = err != nil || gone || touched
 		return nil
 	})
 	if i := slices.Index(late, true); i >= 0 {

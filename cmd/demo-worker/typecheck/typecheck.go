@@ -10,9 +10,11 @@
 // # What is checked how
 //
 // Targets are checked in full. Of all other packages the declarations are checked, from source as well. The errors are
-// those of go/parser and go/types, in the words of `go vet`; the compiler's differ in places. As with `go vet`, a package
-// with internal tests is checked once, together with them, and a package is skipped if one that it depends on has errors
-// in its declarations. Unlike there, errors in the bodies of a package do not keep others from being checked.
+// those of go/parser and go/types, in the words of `go vet`; the compiler's differ in places. What only the compiler
+// refuses is not found: a function without a body, go:linkname in a file that does not import unsafe, go:embed without the
+// import of embed or on a variable of the wrong type. As with `go vet`, a package with internal tests is checked once,
+// together with them, and a package is skipped if one that it depends on has errors in its declarations. Unlike there,
+// errors in the bodies of a package do not keep others from being checked.
 //
 // Targets that import "C" are checked as cgo translates them; other packages that do are taken as they are, and what
 // they select from C has any type.
