@@ -2,7 +2,10 @@
 
 package transport
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // attemptedWrite writes to a descriptor without waiting. It keeps what the
 // callback needs, so that a write allocates nothing.
@@ -29,13 +32,12 @@ func (a *attemptedWrite) write(raw syscall.RawConn, p []byte) (int, error) {
 func (a *attemptedWrite) attempt(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), a.p)
-		switch err {
-		case syscall.EINTR:
+		if errors.Is(err, syscall.EINTR) {
 			continue
-		case syscall.EAGAIN:
-			return true
 		}
-		a.n, a.err = max(n, 0), err
+		if !errors.Is(err, syscall.EAGAIN) {
+			a.n, a.err = max(n, 0), err
+		}
 		return true
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/hashicorp/yamux"
 )
@@ -65,9 +66,11 @@ type Call struct {
 	raw     *rawConn      // not nil once the stream carries raw bytes
 	context callContext   // the handler's
 	flight  inflight
-	request *buffer // what Body is in
-	message *buffer // what Recv returned last
-	result  *buffer // what Encode returned
+	quick   bool      // nobody waits for long if the call is run by who reads
+	began   time.Time // of a call on the lane
+	request *buffer   // what Body is in
+	message *buffer   // what Recv returned last
+	result  *buffer   // what Encode returned
 }
 
 // refusedError is a handler's refusal of a call that it has not run.
@@ -289,7 +292,7 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	c.run(call, handle, func(call *Call, frame *buffer) {
 		if call.raw != nil {
 			_ = call.raw.Close()
-			c.end(call.id)
+			c.end(call)
 			return
 		}
 		last := frame.typ() == frameFail || !call.ended || call.context.Err() != nil
@@ -298,7 +301,7 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 		}
 		err := c.writeTo(stream, frame)
 		done = !stop() || err != nil || last
-		c.end(call.id)
+		c.end(call)
 	})
 	if done {
 		return errStreamDone

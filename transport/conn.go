@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/yamux"
 )
@@ -37,6 +38,7 @@ type DialConfig struct {
 type Conn struct {
 	welcome Welcome
 	session *yamux.Session
+	wire    *wire
 	lane    *lane
 	tasks   tasks
 	max     int // largest message that this side takes
@@ -46,8 +48,11 @@ type Conn struct {
 	done    chan struct{} // closed when the connection has ended
 	closing chan struct{} // closed when this side closes the connection
 
+	lone lone
+
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*waiter
+	alarm    alarm
 	lastID   uint64
 	idle     []*yamux.Stream // open, with no call on them
 	draining bool            // the worker takes no new calls
@@ -56,8 +61,7 @@ type Conn struct {
 	err      error           // why the connection ended, before done is closed
 }
 
-// reply is a frame for a call. One without a type stands for the end of the
-// connection.
+// reply is a frame for a call, or stands for one that does not come any more.
 type reply struct {
 	header
 	buf *buffer
@@ -101,7 +105,8 @@ func newConn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Conn, error) 
 		calls:   make(map[uint64]*waiter),
 	}
 	c.lane = newLane(&c.tasks, c.handle)
-	wire := newWire(conn, c.lane)
+	wire := newWire(conn, c.lane, c.lend)
+	c.wire = wire
 	close(wire.ready)
 	if c.session, err = yamux.Client(wire, yamuxConfig()); err != nil {
 		return nil, err
@@ -178,10 +183,13 @@ func (c *Conn) watch() {
 	}
 	calls := c.calls
 	c.calls = nil
+	if c.alarm.timer != nil {
+		c.alarm.timer.Stop()
+	}
 	c.mu.Unlock()
 	close(c.done)
 	for _, w := range calls {
-		w.reply <- reply{} // has room, as in handle
+		w.reply <- reply{header: header{typ: frameLost}} // has room: each call gets one
 	}
 	if c.ended != nil && !closed {
 		c.ended()
@@ -204,12 +212,14 @@ func (c *Conn) handle(h header, payload *buffer) error {
 		c.mu.Lock()
 		w := c.calls[h.id]
 		delete(c.calls, h.id)
+		alone := len(c.calls) == 0
 		c.mu.Unlock()
+		c.answered(alone)
 		if w == nil {
 			payload.free()
 			break
 		}
-		w.reply <- reply{h, payload} // has room: each call gets one frame here
+		w.reply <- reply{h, payload} // has room: each call gets one
 	default:
 		return fmt.Errorf("%w: frame of type %d from the worker on the call lane", ErrProtocol, h.typ)
 	}
@@ -226,6 +236,9 @@ func (c *Conn) register(method string, w *waiter) (id uint64, crowded bool, err 
 	}
 	crowded = len(c.calls) > 0
 	c.calls[id] = w
+	if !w.deadline.IsZero() {
+		c.alarm.set(w.deadline, c.ring)
+	}
 	return id, crowded, nil
 }
 
@@ -257,7 +270,7 @@ func (c *Conn) forget(id uint64, w *waiter) {
 	delete(c.calls, id)
 	c.mu.Unlock()
 	if waits {
-		w.release()
+		waiters.Put(w)
 	}
 }
 
@@ -329,13 +342,17 @@ func (c *Conn) request(ctx context.Context, req *Request, flags uint8) (*buffer,
 
 func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (reply, error) {
 	w := waiters.Get().(*waiter)
+	began := time.Now()
+	w.deadline = time.Time{}
+	if req.Timeout > 0 {
+		w.deadline = began.Add(req.Timeout)
+	}
 	id, crowded, err := c.register(req.Method, w)
 	if err != nil {
 		waiters.Put(w)
 		return reply{}, err
 	}
 	frame.stamp(id)
-	began := w.limit(req.Timeout)
 	if err := c.lane.send(id, frame, crowded); err != nil {
 		c.forget(id, w)
 		return reply{}, fmt.Errorf("%w: %w: %w", ErrNotSent, ErrConnectionLost, err)
@@ -351,36 +368,35 @@ func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (rep
 
 // await waits for the frame of a call on the lane.
 func (c *Conn) await(ctx context.Context, id uint64, w *waiter) (reply, error) {
-	err := context.DeadlineExceeded
+	if c.wire.baton.move(nobody, reader) {
+		c.readFor(ctx, w)
+	}
 	select {
 	case r := <-w.reply:
-		w.release()
-		if r.typ == 0 {
-			return reply{}, c.lost(id)
+		waiters.Put(w)
+		switch r.typ {
+		case frameLost:
+			return reply{}, c.giveUp(id, c.Err(), 0)
+		case frameExpired:
+			return reply{}, c.giveUp(id, context.DeadlineExceeded, cancelDeadline)
 		}
 		return r, nil
 	case <-ctx.Done():
-		err = ctx.Err()
-	case <-w.expired():
+		c.forget(id, w)
+		return reply{}, c.giveUp(id, ctx.Err(), reason(ctx))
 	}
-	c.forget(id, w)
-	if c.lane.takeBack(id) {
-		return reply{}, fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
-	why := cancelDeadline
-	if !errors.Is(err, context.DeadlineExceeded) {
-		why = reason(ctx)
-	}
-	c.cancel(id, why)
-	return reply{}, err
 }
 
-// lost is the outcome of a call that was in flight when the connection ended.
-func (c *Conn) lost(id uint64) error {
+// giveUp returns why a call has ended without an answer, and says whether it
+// can have run. why is the reason to cancel it, 0 if nobody is there to tell.
+func (c *Conn) giveUp(id uint64, err error, why byte) error {
 	if c.lane.takeBack(id) {
-		return fmt.Errorf("%w: %w", ErrNotSent, c.Err())
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	return c.Err()
+	if why != 0 {
+		c.cancel(id, why)
+	}
+	return err
 }
 
 // cancel tells the worker that nobody waits for call id any more.

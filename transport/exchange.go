@@ -146,6 +146,7 @@ func (c *Conn) readFrame(stream *yamux.Stream, id uint64) (reply, error) {
 
 // stream returns an idle stream or opens one.
 func (c *Conn) stream() (*yamux.Stream, error) {
+	c.attend()
 	c.mu.Lock()
 	if n := len(c.idle); n > 0 {
 		s := c.idle[n-1]

@@ -24,6 +24,12 @@ const (
 	frameTypeEnd
 )
 
+// What a call gets in the place of an answer, never on the wire.
+const (
+	frameLost    frameType = 255 - iota // the connection has ended
+	frameExpired                        // the call's time is over
+)
+
 // Flags. A request has flagEnd, flagStream, both, or flagRaw; of the other
 // frames only terminal ones on a stream have a flag.
 const (
@@ -82,14 +88,14 @@ func readHeader(r io.Reader) (header, error) {
 	return parseHeader(b[:])
 }
 
-// readPayload reads the payload that h announces. It grows the buffer as the
-// bytes come, so that a header alone can't make it allocate its limit.
+// readPayload reads the payload that h announces. The memory for all of it is
+// taken when a good part has come, so that a header alone can't make it allocate
+// its limit.
 func readPayload(r io.Reader, h header) (*buffer, error) {
 	const step = 1 << 20
 	buf := getBuffer()
-	for len(buf.b) < int(h.length) {
-		p := buf.grow(min(int(h.length)-len(buf.b), step))
-		if _, err := io.ReadFull(r, p); err != nil {
+	for _, n := range []int{min(int(h.length), step), max(0, int(h.length)-step)} {
+		if _, err := io.ReadFull(r, buf.grow(n)); err != nil {
 			return nil, noEOF(err)
 		}
 	}

@@ -42,6 +42,7 @@ func (c *ServerConn) begin(ctx context.Context, call *Call) *Error {
 	f := &call.flight
 	f.ender = &call.context
 	c.calls[call.id] = f
+	call.quick = len(c.calls) == 1 && c.quick[call.Method] > quickCredit
 	if i := slices.Index(c.early, call.id); i >= 0 {
 		c.early = slices.Delete(c.early, i, i+1)
 		f.gone = true
@@ -58,12 +59,15 @@ func (c *ServerConn) crowded() bool {
 }
 
 // end forgets a call; its context ends.
-func (c *ServerConn) end(id uint64) {
+func (c *ServerConn) end(call *Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.calls[id]; f != nil {
+	if f := c.calls[call.id]; f != nil {
 		f.ender.end(nil)
-		c.remove(id)
+		c.remove(call.id)
+	}
+	if call.stream == nil {
+		c.noteTime(call)
 	}
 }
 

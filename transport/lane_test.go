@@ -307,7 +307,7 @@ func TestTheOtherSideIsToldWhatTheLaneHasTaken(t *testing.T) {
 func TestWireWritesWhatYamuxWrites(t *testing.T) {
 	caller, worker := socket(t)
 	defer caller.Close()
-	j := newWire(caller, newLane(new(tasks), nil))
+	j := newWire(caller, newLane(new(tasks), nil), func(bool) bool { return false })
 	var want bytes.Buffer
 	frame := func(typ byte, body []byte) {
 		h := make([]byte, yamuxHeader)
@@ -352,7 +352,7 @@ func TestALateWriteDoesNotLoseWhatWasSaidBefore(t *testing.T) {
 			worker.Write(words)
 		}
 		worker.Close()
-		j := newWire(caller, newLane(new(tasks), nil))
+		j := newWire(caller, newLane(new(tasks), nil), func(bool) bool { return false })
 		for _, size := range []int{0, 1, 3 * laneMax} {
 			h := []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, byte(size >> 16), byte(size >> 8), byte(size)}
 			for _, p := range [][]byte{h, make([]byte, size)} {

@@ -83,6 +83,7 @@ func (d *connecting) wait(ctx context.Context) (net.Conn, error) {
 // run uses the stream in a goroutine, because yamux may hold a writer for as
 // long as the worker does not read.
 func (d *connecting) run(ctx context.Context) {
+	d.conn.attend()
 	stream, err := d.conn.session.OpenStream()
 	if err != nil {
 		d.fail <- err

@@ -50,14 +50,18 @@ type ServerConn struct {
 	max     int // largest message that this side takes
 	peerMax int // largest message that the caller takes
 	maxCall int // calls in flight, negative means any number
+	handler Handler
 
-	handlers chan *Call   // unbuffered, from the receive loop to idle handlers
+	handlers chan job     // unbuffered, from who reads to idle handlers
 	idle     atomic.Int32 // handlers that wait
+
+	pending *Call // of whoever has the baton: may be run with it
 
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
-	raws     int      // of the calls, raw connections
-	early    []uint64 // cancelled calls whose request may still come
+	quick    map[string]int // the credit of each method
+	raws     int            // of the calls, raw connections
+	early    []uint64       // cancelled calls whose request may still come
 	draining bool
 	drained  chan struct{} // closed when nothing is in flight while draining
 	err      error         // how the caller broke the protocol
@@ -94,14 +98,15 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 		peerMax: hello.MaxMessage,
 		maxCall: cfg.MaxCalls,
 		calls:   make(map[uint64]*inflight),
+		quick:   make(map[string]int),
 
-		handlers: make(chan *Call),
+		handlers: make(chan job),
 	}
 	if c.maxCall == 0 {
 		c.maxCall = DefaultMaxCalls
 	}
 	c.lane = newLane(&c.tasks, nil)
-	c.wire = newWire(conn, c.lane)
+	c.wire = newWire(conn, c.lane, c.lend)
 	if c.session, err = yamux.Server(c.wire, yamuxConfig()); err != nil {
 		return nil, err
 	}
@@ -131,7 +136,8 @@ func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
 	stop := context.AfterFunc(ctx, func() { c.session.Close() })
 	defer stop()
 
-	c.lane.handle = func(h header, payload *buffer) error { return c.frame(ctx, h, payload, handle) }
+	c.handler = handle
+	c.lane.handle = func(h header, payload *buffer) error { return c.frame(ctx, h, payload) }
 	close(c.wire.ready)
 	for {
 		stream, err := c.session.AcceptStream()
@@ -193,7 +199,7 @@ func (c *ServerConn) Drain(ctx context.Context) error {
 }
 
 // frame takes a frame from the lane.
-func (c *ServerConn) frame(ctx context.Context, h header, payload *buffer, handle Handler) error {
+func (c *ServerConn) frame(ctx context.Context, h header, payload *buffer) error {
 	switch h.typ {
 	case frameRequest:
 		if c.maxCall >= 0 && c.lane.backlog() > max(c.maxCall, DefaultMaxCalls) {
@@ -209,7 +215,7 @@ func (c *ServerConn) frame(ctx context.Context, h header, payload *buffer, handl
 		if refusal := c.begin(ctx, call); refusal != nil {
 			return c.lane.send(call.id, newFrame(header{typ: frameFail, id: call.id}, encodeFail(refusal)), true)
 		}
-		return c.dispatch(call, handle)
+		return c.schedule(call)
 	case frameCancel:
 		c.cancel(h.id, payload.bytes())
 		payload.free()
@@ -242,40 +248,6 @@ func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
 		call.context.deadline = time.Now().Add(time.Duration(head.Timeout))
 	}
 	return call, nil
-}
-
-// maxIdleHandlers is how many goroutines of handlers wait for further calls,
-// per connection: a new goroutine would have to grow its stack again.
-const maxIdleHandlers = 64
-
-// dispatch gives a call on the lane to a goroutine.
-func (c *ServerConn) dispatch(call *Call, handle Handler) error {
-	select {
-	case c.handlers <- call:
-		return nil
-	default:
-	}
-	if !c.tasks.start(func() { c.handle(call, handle) }) {
-		return ErrClosed
-	}
-	return nil
-}
-
-// handle answers a call on the lane, and then others.
-func (c *ServerConn) handle(call *Call, handle Handler) {
-	for {
-		c.run(call, handle, c.answerOnLane)
-		if c.idle.Add(1) > maxIdleHandlers {
-			c.idle.Add(-1)
-			return
-		}
-		select {
-		case call = <-c.handlers:
-			c.idle.Add(-1)
-		case <-c.session.CloseChan():
-			return
-		}
-	}
 }
 
 // run calls the handler and sees to it that the call is answered once, however
@@ -326,7 +298,7 @@ func (c *ServerConn) terminal(call *Call, result []byte, err error) *buffer {
 func (c *ServerConn) answerOnLane(call *Call, frame *buffer) {
 	if len(frame.payload()) <= laneMax {
 		_ = c.lane.send(call.id, frame, c.crowded()) // fails only when the connection has ended
-		c.end(call.id)
+		c.end(call)
 		return
 	}
 	if c.park(call, frame) {

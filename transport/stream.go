@@ -91,6 +91,11 @@ func (s *Stream) run(ctx context.Context, frame *buffer, progress *atomic.Int32,
 	}
 	if err == nil {
 		s.final = s.read()
+		select {
+		case <-s.quit: // whatever the worker still said
+			s.final = s.cause
+		default:
+		}
 	}
 	s.settle()
 }

@@ -3,11 +3,14 @@ package transport
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // yamux's frames begin with version, type, flags (2 bytes), stream id (4) and
@@ -47,9 +50,16 @@ type wire struct {
 	ready  chan struct{} // closed when the lane takes frames
 	once   sync.Once
 	closed chan struct{} // closed by Close
+	baton  baton
 
-	// What follows is the receive loop's.
+	// lend is asked by the receive loop before it goes on reading, more meaning
+	// that something follows at once. It reports whether it has handed on the
+	// baton.
+	lend func(more bool) bool
+
+	// What follows belongs to whoever has the baton.
 	in    *bufio.Reader
+	fault error  // what somebody found who then gave the baton back
 	head  []byte // of a frame, for yamux to read
 	laned int    // bytes of the present frame that are the lane's
 	pass  int    // bytes of the present frame that are yamux's
@@ -70,10 +80,11 @@ type wire struct {
 // two pieces.
 const joinMost = 64 << 10
 
-func newWire(conn net.Conn, lane *lane) *wire {
+func newWire(conn net.Conn, lane *lane, lend func(more bool) bool) *wire {
 	w := &wire{
 		Conn:   conn,
 		lane:   lane,
+		lend:   lend,
 		ready:  make(chan struct{}),
 		closed: make(chan struct{}),
 		in:     bufio.NewReaderSize(conn, readAhead),
@@ -82,6 +93,7 @@ func newWire(conn net.Conn, lane *lane) *wire {
 		w.raw, _ = sc.SyscallConn() // without it writes are left to a goroutine
 	}
 	w.try.init()
+	w.baton.back = make(chan struct{}, 1)
 	lane.out = w
 	return w
 }
@@ -96,27 +108,77 @@ func (w *wire) Close() error {
 // the lane as it comes.
 func (w *wire) Read(p []byte) (int, error) {
 	for {
+		n, err := w.read(p)
 		switch {
-		case len(w.head) > 0:
-			n := copy(p, w.head)
-			w.head = w.head[n:]
-			return n, nil
-		case w.laned > 0:
-			if err := w.feed(); err != nil {
-				return 0, err
-			}
-		case w.pass > 0:
-			n, err := w.in.Read(p[:min(len(p), w.pass)])
-			w.pass -= n
+		case n > 0 || err != nil && !w.wasKicked(err):
 			return n, err
-		case w.ended:
-			return 0, io.EOF
-		default:
-			if err := w.next(); err != nil {
-				return 0, err
+		case w.lend(!w.between() || w.in.Buffered() > 0):
+			select {
+			case <-w.baton.back:
+			case <-w.closed:
+				return 0, net.ErrClosed
 			}
 		}
 	}
+}
+
+// read reads for yamux what is yamux's, or for the lane.
+func (w *wire) read(p []byte) (n int, err error) {
+	switch {
+	case w.fault != nil:
+		return 0, w.fault
+	case len(w.head) > 0:
+		n = copy(p, w.head)
+		w.head = w.head[n:]
+		return n, nil
+	case w.laned == 0 && w.pass > 0:
+		n, err = w.in.Read(p[:min(len(p), w.pass)])
+		w.pass -= n
+		return n, err
+	}
+	_, err = w.step()
+	return 0, err
+}
+
+// between reports whether the next byte begins a frame.
+func (w *wire) between() bool { return w.laned == 0 && w.pass == 0 && len(w.head) == 0 && !w.ended }
+
+// step reads something for the lane, or the beginning of a frame. mine is false
+// if yamux has to read on.
+func (w *wire) step() (mine bool, err error) {
+	switch {
+	case len(w.head) > 0 || w.laned == 0 && w.pass > 0:
+		return false, nil
+	case w.laned > 0:
+		return true, w.feed()
+	case w.ended:
+		return true, io.EOF
+	default:
+		return true, w.next()
+	}
+}
+
+// giveBack returns the baton to the receive loop, from somebody who has read
+// until there was an error, or something that is not the lane's.
+func (w *wire) giveBack(err error) {
+	if err != nil && !w.wasKicked(err) {
+		w.fault = err
+	}
+	w.baton.move(reader, loop)
+}
+
+// kick makes whoever reads look up.
+func (w *wire) kick() {
+	_ = w.Conn.SetReadDeadline(past) // fails when the connection is closed, which also makes it look up
+}
+
+// wasKicked recognises a kick and makes reading possible again.
+func (w *wire) wasKicked(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	_ = w.Conn.SetReadDeadline(time.Time{}) // as in kick
+	return true
 }
 
 // next decides whose the frame that begins is.
@@ -141,6 +203,7 @@ func (w *wire) next() error {
 	w.pass = yamuxHeader
 	if h[1] == yamuxData {
 		w.pass += int(length)
+		w.baton.noteBulk()
 	}
 	return nil
 }

@@ -1,0 +1,62 @@
+package transport
+
+import (
+	"context"
+	"time"
+)
+
+// A caller that makes one call after the other is expected to go on like that
+// after so many of them, each begun soon after the last.
+const (
+	loneCalls = 3
+	soonAfter = 2 * batonTick
+)
+
+// lone recognises a connection with one call after the other. It belongs to
+// whoever has the baton.
+type lone struct {
+	alone bool      // no other call was in flight when the last answer came
+	row   int       // such answers in a row
+	last  time.Time // when the last one came
+}
+
+// answered notes that an answer has come, and whether it was that of the only
+// call.
+func (c *Conn) answered(alone bool) {
+	now := time.Now()
+	if !alone || now.Sub(c.lone.last) > soonAfter {
+		c.lone.row = 0
+	}
+	c.lone.row++
+	c.lone.alone, c.lone.last = alone, now
+}
+
+// lend leaves the baton to the next call, if one is expected.
+func (c *Conn) lend(more bool) bool {
+	return !more && c.lone.alone && c.lone.row >= loneCalls && c.wire.baton.lendable() && c.wire.baton.move(loop, nobody)
+}
+
+// readFor reads until the call that waits with w has its answer or another end.
+func (c *Conn) readFor(ctx context.Context, w *waiter) {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, c.wire.kick)()
+	}
+	for len(w.reply) == 0 {
+		if mine, err := c.wire.step(); !mine || err != nil {
+			c.wire.giveBack(err)
+			return
+		}
+	}
+	if c.lone.alone && c.wire.between() && c.wire.in.Buffered() == 0 {
+		c.wire.baton.move(reader, nobody)
+	} else {
+		c.wire.giveBack(nil)
+	}
+}
+
+// attend makes sure that what comes next is read at once, because a stream is
+// about to be used.
+func (c *Conn) attend() {
+	c.wire.baton.noteBulk()
+	c.wire.baton.move(nobody, loop)
+}
