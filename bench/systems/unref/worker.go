@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/detached-workers/unref/bench/harness"
+	"github.com/detached-workers/unref/server"
+)
+
+// serve is the worker, and never returns.
+func serve() {
+	var mux server.Mux
+	server.Handle(&mux, echoMethod, echo)
+	server.HandleBidi(&mux, pushMethod, sink)
+	stop := harness.Profile("worker")
+	s := server.Server{Mux: &mux, MaxMessage: maxMessage, Teardown: func(context.Context) { stop() }}
+	s.Main()
+}
+
+func echo(_ context.Context, payload []byte) ([]byte, error) { return harness.Echo(payload), nil }
+
+// sink confirms what comes.
+func sink(_ context.Context, stream *server.BidiStream[[]byte, string]) error {
+	var receipt harness.Receipt
+	for {
+		chunk, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return stream.Send(receipt.String())
+		}
+		if err != nil {
+			return err
+		}
+		receipt.Add(chunk)
+	}
+}
