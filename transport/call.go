@@ -292,7 +292,7 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	c.run(call, handle, func(call *Call, frame *buffer) {
 		if call.raw != nil {
 			_ = call.raw.Close()
-			c.end(call)
+			c.end(call.id)
 			return
 		}
 		last := frame.typ() == frameFail || !call.ended || call.context.Err() != nil
@@ -301,7 +301,7 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 		}
 		err := c.writeTo(stream, frame)
 		done = !stop() || err != nil || last
-		c.end(call)
+		c.end(call.id)
 	})
 	if done {
 		return errStreamDone

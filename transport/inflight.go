@@ -51,23 +51,34 @@ func (c *ServerConn) begin(ctx context.Context, call *Call) *Error {
 	return nil
 }
 
-// crowded reports whether more than one call is in flight.
-func (c *ServerConn) crowded() bool {
+// answering forgets a call on the lane before its answer goes out, because who
+// has the answer may make the next call at once. It reports whether others are
+// in flight. answered must follow.
+func (c *ServerConn) answering(call *Call) (crowded bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.calls) > 1
+	c.noteTime(call)
+	c.calls[call.id].ender.end(nil)
+	c.unsent++
+	c.remove(call.id)
+	return len(c.calls) > 0
 }
 
-// end forgets a call; its context ends.
-func (c *ServerConn) end(call *Call) {
+// answered says that the answer is in the lane's hands.
+func (c *ServerConn) answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.calls[call.id]; f != nil {
+	c.unsent--
+	c.checkDrained()
+}
+
+// end forgets a call on a stream; its context ends.
+func (c *ServerConn) end(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.calls[id]; f != nil {
 		f.ender.end(nil)
-		c.remove(call.id)
-	}
-	if call.stream == nil {
-		c.noteTime(call)
+		c.remove(id)
 	}
 }
 
@@ -82,7 +93,7 @@ func (c *ServerConn) remove(id uint64) {
 
 // checkDrained wakes Drain when nothing is left in flight; mu is held.
 func (c *ServerConn) checkDrained() {
-	if !c.draining || len(c.calls) > c.raws {
+	if !c.draining || c.unsent > 0 || len(c.calls) > c.raws {
 		return
 	}
 	select {

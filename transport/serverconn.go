@@ -62,6 +62,7 @@ type ServerConn struct {
 	quick    map[string]int // the credit of each method
 	raws     int            // of the calls, raw connections
 	early    []uint64       // cancelled calls whose request may still come
+	unsent   int            // answers of calls that are not in flight any more, on their way to the lane
 	draining bool
 	drained  chan struct{} // closed when nothing is in flight while draining
 	err      error         // how the caller broke the protocol
@@ -297,8 +298,9 @@ func (c *ServerConn) terminal(call *Call, result []byte, err error) *buffer {
 // large for the lane.
 func (c *ServerConn) answerOnLane(call *Call, frame *buffer) {
 	if len(frame.payload()) <= laneMax {
-		_ = c.lane.send(call.id, frame, c.crowded()) // fails only when the connection has ended
-		c.end(call)
+		crowded := c.answering(call)
+		_ = c.lane.send(call.id, frame, crowded) // fails only when the connection has ended
+		c.answered()
 		return
 	}
 	if c.park(call, frame) {
