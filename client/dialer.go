@@ -112,42 +112,51 @@ func (d *Dialer) limit(req *Request) time.Duration {
 	return max(0, limit)
 }
 
-// Back-off between attempts to reach a worker that does not listen yet. After
-// patience it grows beyond maxDialDelay, because by then it is no start that is
-// waited for but a worker that takes its time to leave.
+// The pauses between attempts to reach a worker that does not listen yet grow
+// with the time that it has taken, of which they are a part, so that little is
+// lost by the last one. After patience they grow beyond maxDialDelay, because
+// by then it is no start that is waited for but a worker that takes its time to
+// leave.
 const (
-	minDialDelay = 50 * time.Microsecond
-	maxDialDelay = 5 * time.Millisecond
-	lateDelay    = 100 * time.Millisecond
-	patience     = 10 * time.Second
+	minDialDelay  = 50 * time.Microsecond
+	maxDialDelay  = 5 * time.Millisecond
+	lateDelay     = 100 * time.Millisecond
+	patience      = 10 * time.Second
+	dialDelayPart = 8 // of the time so far
 )
 
 // dial tries until the worker has answered the handshake, ctx ends, or the
 // worker gives an answer that trying again won't change. Before each attempt
 // but the first it calls between.
 func dial(ctx context.Context, path string, cfg transport.DialConfig, between func()) (*transport.Conn, error) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	<-timer.C
-	began := time.Now()
-	for delay, limit := minDialDelay, maxDialDelay; ; delay = min(2*delay, limit) {
-		if time.Since(began) > patience {
-			limit = lateDelay
-		}
+	for began := time.Now(); ; {
 		conn, err := transport.Dial(ctx, path, cfg)
 		if err == nil || final(err) {
 			return conn, err
 		}
-		if ctx.Err() != nil {
-			return nil, unready(err)
-		}
-		timer.Reset(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
+		if !pauseToDial(ctx, time.Since(began)) {
 			return nil, unready(err)
 		}
 		between()
+	}
+}
+
+// pauseToDial waits for the next attempt, and returns false if ctx ends first.
+func pauseToDial(ctx context.Context, elapsed time.Duration) bool {
+	limit := maxDialDelay
+	if elapsed > patience {
+		limit = lateDelay
+	}
+	delay := min(max(elapsed/dialDelayPart, minDialDelay), limit)
+	if delay < time.Millisecond {
+		nap(delay)
+		return ctx.Err() == nil
+	}
+	select {
+	case <-time.After(delay):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
