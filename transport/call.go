@@ -259,8 +259,8 @@ func (c *ServerConn) fetch(stream *yamux.Stream, id uint64) error {
 		return c.writeTo(stream, newFrame(header{typ: frameFail, id: id}, encodeFail(gone)))
 	}
 	err := c.writeTo(stream, frame)
-	if c.sent(id) {
-		return context.Canceled
+	if c.sent(id) && err == nil { // too late: the caller may use the stream again
+		return stream.SetDeadline(time.Time{})
 	}
 	return err
 }
@@ -287,7 +287,8 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	if refusal := c.begin(ctx, call); refusal != nil {
 		return c.refuse(stream, h.id, refusal)
 	}
-	stop := context.AfterFunc(&call.context, func() { stream.SetDeadline(past) })
+	cut := make(chan struct{}) // closed when the stream's deadline is set
+	stop := context.AfterFunc(&call.context, func() { stream.SetDeadline(past); close(cut) })
 	done := true
 	c.run(call, handle, func(call *Call, frame *buffer) {
 		if call.raw != nil {
@@ -300,7 +301,11 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 			frame.end()
 		}
 		err := c.writeTo(stream, frame)
-		done = !stop() || err != nil || last
+		if !stop() && err == nil && !last { // too late: the caller may use the stream again
+			<-cut
+			err = stream.SetDeadline(time.Time{})
+		}
+		done = err != nil || last
 		c.end(call.id)
 	})
 	if done {

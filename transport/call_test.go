@@ -472,3 +472,24 @@ func TestAHugeMessageLeavesNoHugeBufferBehind(t *testing.T) {
 		}
 	}
 }
+
+// An answer on a stream may just have gone out when its call is cancelled, or
+// out of time on the worker: the stream serves the next call all the same.
+func TestAStreamOutlivesACancelThatCameLate(t *testing.T) {
+	c, _ := pair(t, echo)
+	body := make([]byte, laneMax+50_000)
+	call := func(ctx context.Context) (time.Duration, error) {
+		began := time.Now()
+		_, err := c.Call(ctx, Request{Method: "echo", Body: body})
+		return time.Since(began), err
+	}
+	for i := range 2000 {
+		usual, err := call(within(t, patience))
+		if err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), usual*time.Duration(40+i%80)/100)
+		_, _ = call(ctx) // either way
+		cancel()
+	}
+}

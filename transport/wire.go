@@ -264,17 +264,27 @@ func (w *wire) write(head, body []byte) error {
 	if w.broken != nil {
 		return w.broken
 	}
+	var err error
 	switch {
 	case len(body) == 0:
-		_, w.broken = w.Conn.Write(head)
+		_, err = w.Conn.Write(head)
 	case len(body) <= joinMost:
 		w.buf = append(append(w.buf[:0], head...), body...)
-		_, w.broken = w.Conn.Write(w.buf)
+		_, err = w.Conn.Write(w.buf)
 	default:
 		buffers := net.Buffers{head, body}
-		_, w.broken = buffers.WriteTo(w.Conn)
+		_, err = buffers.WriteTo(w.Conn)
 	}
-	return w.broken
+	return w.wrote(err)
+}
+
+// wrote keeps the error of a write; turn is held. Unless it says that the other
+// side has closed, nobody else would find out about it.
+func (w *wire) wrote(err error) error {
+	if w.broken = err; err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrClosedPipe) {
+		_ = w.Conn.Close() // the reader finds the end
+	}
+	return err
 }
 
 // offer writes as much of p, whole frames, as the connection takes without
@@ -288,10 +298,7 @@ func (w *wire) offer(p []byte) (int, error) {
 		return 0, w.broken
 	}
 	n, err := w.try.write(w.raw, p)
-	if err != nil {
-		w.broken = err
-	}
-	if n == 0 || n == len(p) || err != nil {
+	if w.wrote(err) != nil || n == 0 || n == len(p) {
 		w.turn.Unlock()
 	}
 	return n, err
