@@ -69,30 +69,33 @@ func (b *baton) move(from, to holder) bool {
 		return false
 	}
 	b.holder = to
-	switch to {
-	case loop:
+	if to == loop {
 		b.back <- struct{}{} // has room: the loop waits for it, or is about to
-		return true
-	case reader:
-		b.turns++
 		return true
 	}
 	b.turns++
-	b.tick()
+	if to != reader {
+		b.tick()
+	}
 	return true
 }
 
 // tick sees to it that the timer runs; mu is held.
 func (b *baton) tick() {
-	switch {
-	case b.ticking:
+	if b.ticking {
 		return
-	case b.timer == nil:
-		b.timer = time.AfterFunc(batonTick, b.look)
-	default:
-		b.timer.Reset(batonTick)
 	}
+	b.timer = rearm(b.timer, batonTick, b.look)
 	b.ticking, b.looked = true, b.turns
+}
+
+// rearm sets a timer, which is made when it is set for the first time.
+func rearm(t *time.Timer, d time.Duration, f func()) *time.Timer {
+	if t == nil {
+		return time.AfterFunc(d, f)
+	}
+	t.Reset(d)
+	return t
 }
 
 // look returns the baton to the receive loop if nothing has happened for a

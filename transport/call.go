@@ -129,10 +129,9 @@ func (c *Call) send(frame *buffer) error {
 	if err := c.cause(nil); err != nil {
 		return err
 	}
-	if size, limit := len(frame.payload()), min(c.conn.max, c.conn.peerMax); size > limit {
-		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", size, limit)}
+	if err := frame.sealWithin(min(c.conn.max, c.conn.peerMax)); err != nil {
+		return err
 	}
-	frame.seal()
 	if _, err := c.stream.Write(frame.frame()); err != nil {
 		return c.cause(err)
 	}
@@ -141,8 +140,8 @@ func (c *Call) send(frame *buffer) error {
 
 // SendValue is Send for a value that is to be encoded.
 func (c *Call) SendValue(v any) error {
-	frame := newFrame(header{typ: frameMessage, id: c.id})
-	if err := frame.encode(v); err != nil {
+	frame, err := newMessage(c.id, v)
+	if err != nil {
 		return err
 	}
 	return c.send(frame)
@@ -194,10 +193,10 @@ func (c *Call) cause(err error) error {
 }
 
 // serveStream answers the calls on one stream, one after the other.
-func (c *ServerConn) serveStream(ctx context.Context, stream *yamux.Stream, handle Handler) {
+func (c *ServerConn) serveStream(ctx context.Context, stream *yamux.Stream) {
 	defer stream.Close()
 	for {
-		if err := c.serveNext(ctx, stream, handle); errors.Is(err, ErrProtocol) {
+		if err := c.serveNext(ctx, stream); errors.Is(err, ErrProtocol) {
 			c.broken(err)
 			return
 		} else if err != nil {
@@ -209,7 +208,7 @@ func (c *ServerConn) serveStream(ctx context.Context, stream *yamux.Stream, hand
 
 // serveNext reads a frame that opens a call or fetches a result and answers
 // it. An error means that the stream can't be used for another.
-func (c *ServerConn) serveNext(ctx context.Context, stream *yamux.Stream, handle Handler) error {
+func (c *ServerConn) serveNext(ctx context.Context, stream *yamux.Stream) error {
 	h, payload, err := c.readFrame(stream)
 	_, tooLarge := errors.AsType[*Error](err)
 	switch {
@@ -221,7 +220,7 @@ func (c *ServerConn) serveNext(ctx context.Context, stream *yamux.Stream, handle
 		refusal := notRun(CodeTooLarge, "", "%v", err)
 		return c.refuse(stream, h.id, refusal)
 	case h.typ == frameRequest:
-		return c.serveRequest(ctx, stream, h, payload, handle)
+		return c.serveRequest(ctx, stream, h, payload)
 	default:
 		return fmt.Errorf("%w: frame of type %d between the calls on a stream", ErrProtocol, h.typ)
 	}
@@ -242,7 +241,7 @@ func (c *ServerConn) readFrame(stream *yamux.Stream) (header, *buffer, error) {
 		if _, err := io.CopyN(io.Discard, stream, int64(h.length)); err != nil {
 			return header{}, nil, noEOF(err)
 		}
-		return h, nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", h.length, c.max)}
+		return h, nil, errMessageSize(int(h.length), c.max)
 	}
 	payload, err := readPayload(stream, h)
 	if err != nil {
@@ -278,7 +277,7 @@ func (c *ServerConn) refuse(stream *yamux.Stream, id uint64, refusal *Error) err
 // serveRequest runs one call on a stream. The terminal frame says whether
 // another may follow: not when messages of the caller may be left, nor when
 // the call failed, because its handler may be ending the goroutine.
-func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h header, payload *buffer, handle Handler) error {
+func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h header, payload *buffer) error {
 	call, err := c.newCall(h, payload)
 	if err != nil {
 		return err
@@ -290,7 +289,7 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	cut := make(chan struct{}) // closed when the stream's deadline is set
 	stop := context.AfterFunc(&call.context, func() { stream.SetDeadline(past); close(cut) })
 	done := true
-	c.run(call, handle, func(call *Call, frame *buffer) {
+	c.run(call, func(call *Call, frame *buffer) {
 		if call.raw != nil {
 			_ = call.raw.Close()
 			c.end(call.id)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/yamux"
 )
@@ -338,65 +337,6 @@ func (c *Conn) request(ctx context.Context, req *Request, flags uint8) (*buffer,
 	}
 	frame.seal()
 	return frame, nil
-}
-
-func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (reply, error) {
-	w := waiters.Get().(*waiter)
-	began := time.Now()
-	w.deadline = time.Time{}
-	if req.Timeout > 0 {
-		w.deadline = began.Add(req.Timeout)
-	}
-	id, crowded, err := c.register(req.Method, w)
-	if err != nil {
-		waiters.Put(w)
-		return reply{}, err
-	}
-	frame.stamp(id)
-	if err := c.lane.send(id, frame, crowded); err != nil {
-		c.forget(id, w)
-		return reply{}, fmt.Errorf("%w: %w: %w", ErrNotSent, ErrConnectionLost, err)
-	}
-	r, err := c.await(ctx, id, w)
-	if err == nil && r.typ == frameLarge {
-		ctx, cancel := req.within(ctx, began)
-		defer cancel()
-		return c.fetch(ctx, id)
-	}
-	return r, err
-}
-
-// await waits for the frame of a call on the lane.
-func (c *Conn) await(ctx context.Context, id uint64, w *waiter) (reply, error) {
-	if c.wire.baton.move(nobody, reader) {
-		c.readFor(ctx, w)
-	}
-	select {
-	case r := <-w.reply:
-		waiters.Put(w)
-		switch r.typ {
-		case frameLost:
-			return reply{}, c.giveUp(id, c.Err(), 0)
-		case frameExpired:
-			return reply{}, c.giveUp(id, context.DeadlineExceeded, cancelDeadline)
-		}
-		return r, nil
-	case <-ctx.Done():
-		c.forget(id, w)
-		return reply{}, c.giveUp(id, ctx.Err(), reason(ctx))
-	}
-}
-
-// giveUp returns why a call has ended without an answer, and says whether it
-// can have run. why is the reason to cancel it, 0 if nobody is there to tell.
-func (c *Conn) giveUp(id uint64, err error, why byte) error {
-	if c.lane.takeBack(id) {
-		return fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
-	if why != 0 {
-		c.cancel(id, why)
-	}
-	return err
 }
 
 // cancel tells the worker that nobody waits for call id any more.

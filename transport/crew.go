@@ -79,7 +79,7 @@ func (c *ServerConn) handle(j job) {
 	}()
 	for j.call != nil {
 		j.call.began = time.Now()
-		c.run(j.call, c.handler, c.answerOnLane)
+		c.run(j.call, c.answerOnLane)
 		if j.baton && c.wire.baton.move(handler, reader) {
 			j = c.read()
 			if j.call != nil {
@@ -105,24 +105,17 @@ func (c *ServerConn) await() (j job) {
 // read reads until there is a call to run or something that is yamux's. In the
 // first case it may keep the baton, in the other the receive loop has it back.
 func (c *ServerConn) read() job {
-	for {
-		mine, err := c.wire.step()
-		if !mine || err != nil {
-			c.wire.giveBack(err)
-			return job{}
-		}
-		call := c.pending
-		if call == nil {
-			continue
-		}
-		c.pending = nil
-		if c.wire.between() && c.wire.in.Buffered() == 0 {
-			c.wire.baton.move(reader, handler)
-			return job{call, true}
-		}
+	if !c.wire.readUntil(func() bool { return c.pending != nil }) {
+		return job{}
+	}
+	call := c.pending
+	c.pending = nil
+	if c.wire.more() {
 		c.wire.giveBack(nil)
 		return job{call: call}
 	}
+	c.wire.baton.move(reader, handler)
+	return job{call, true}
 }
 
 // noteTime notes how long a call on the lane took; mu is held.

@@ -138,7 +138,7 @@ func (c *Conn) readFrame(stream *yamux.Stream, id uint64) (reply, error) {
 		limit = max(limit, maxFail)
 	}
 	if int64(h.length) > int64(limit) {
-		return reply{}, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", h.length, limit)}
+		return reply{}, errMessageSize(int(h.length), limit)
 	}
 	payload, err := readPayload(stream, h)
 	return reply{h, payload}, err

@@ -126,6 +126,21 @@ func newFrame(h header, parts ...[]byte) *buffer {
 // seal sets the length in a frame's header.
 func (b *buffer) seal() { binary.BigEndian.PutUint32(b.frame(), uint32(len(b.payload()))) }
 
+// sealWithin is seal for a message of limit bytes at most.
+func (b *buffer) sealWithin(limit int) error {
+	if size := len(b.payload()); size > limit {
+		return errMessageSize(size, limit)
+	}
+	b.seal()
+	return nil
+}
+
+// newMessage returns a frame with an encoded message, which is not sealed.
+func newMessage(id uint64, v any) (*buffer, error) {
+	frame := newFrame(header{typ: frameMessage, id: id})
+	return frame, frame.encode(v)
+}
+
 // stamp sets the id of the call in a frame's header.
 func (b *buffer) stamp(id uint64) { binary.BigEndian.PutUint64(b.frame()[8:], id) }
 

@@ -41,17 +41,14 @@ func (c *Conn) readFor(ctx context.Context, w *waiter) {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, c.wire.kick)()
 	}
-	for len(w.reply) == 0 {
-		if mine, err := c.wire.step(); !mine || err != nil {
-			c.wire.giveBack(err)
-			return
-		}
+	if !c.wire.readUntil(func() bool { return len(w.reply) > 0 }) {
+		return
 	}
-	if c.lone.alone && c.wire.between() && c.wire.in.Buffered() == 0 {
-		c.wire.baton.move(reader, nobody)
-	} else {
+	if !c.lone.alone || c.wire.more() {
 		c.wire.giveBack(nil)
+		return
 	}
+	c.wire.baton.move(reader, nobody)
 }
 
 // attend makes sure that what comes next is read at once, because a stream is

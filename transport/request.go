@@ -101,6 +101,10 @@ func decodeFail(payload []byte) error {
 	return e
 }
 
+func errMessageSize(size, limit int) *Error {
+	return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", size, limit)}
+}
+
 func errOversizedLane(h header) error {
 	return fmt.Errorf("%w: %d bytes on the call lane, limit %d", ErrProtocol, h.length, laneMax)
 }

@@ -145,7 +145,7 @@ func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
 		if err != nil {
 			return c.ended(sessionFault(c.session))
 		}
-		c.tasks.start(func() { c.serveStream(ctx, stream, handle) })
+		c.tasks.start(func() { c.serveStream(ctx, stream) })
 	}
 }
 
@@ -253,7 +253,7 @@ func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
 
 // run calls the handler and sees to it that the call is answered once, however
 // the handler ends.
-func (c *ServerConn) run(call *Call, handle Handler, answer func(*Call, *buffer)) {
+func (c *ServerConn) run(call *Call, answer func(*Call, *buffer)) {
 	var result []byte
 	var err error = &Error{Code: CodeAborted, Message: "the handler ended its goroutine without an answer (runtime.Goexit)"}
 	defer func() {
@@ -264,7 +264,7 @@ func (c *ServerConn) run(call *Call, handle Handler, answer func(*Call, *buffer)
 		call.returned()
 		answer(call, frame)
 	}()
-	result, err = handle(&call.context, call)
+	result, err = c.handler(&call.context, call)
 }
 
 // panicError keeps the stack, which is that of the goroutine that panicked.

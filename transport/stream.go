@@ -206,18 +206,17 @@ func (s *Stream) Send(ctx context.Context, msg []byte) error {
 
 // SendValue is Send for a value that is to be encoded.
 func (s *Stream) SendValue(ctx context.Context, v any) error {
-	frame := newFrame(header{typ: frameMessage, id: s.id})
-	if err := frame.encode(v); err != nil {
+	frame, err := newMessage(s.id, v)
+	if err != nil {
 		return err
 	}
 	return s.sendMessage(ctx, frame)
 }
 
 func (s *Stream) sendMessage(ctx context.Context, frame *buffer) error {
-	if size, limit := len(frame.payload()), min(s.c.max, s.c.peerMax); size > limit {
-		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("message of %d bytes, limit %d", size, limit)}
+	if err := frame.sealWithin(min(s.c.max, s.c.peerMax)); err != nil {
+		return err
 	}
-	frame.seal()
 	return s.send(ctx, frame)
 }
 

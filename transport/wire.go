@@ -112,7 +112,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		switch {
 		case n > 0 || err != nil && !w.wasKicked(err):
 			return n, err
-		case w.lend(!w.between() || w.in.Buffered() > 0):
+		case w.lend(w.more()):
 			select {
 			case <-w.baton.back:
 			case <-w.closed:
@@ -140,8 +140,11 @@ func (w *wire) read(p []byte) (n int, err error) {
 	return 0, err
 }
 
-// between reports whether the next byte begins a frame.
-func (w *wire) between() bool { return w.laned == 0 && w.pass == 0 && len(w.head) == 0 && !w.ended }
+// more reports whether something is to be read on without a wait for the next
+// frame, or bytes of that have come already.
+func (w *wire) more() bool {
+	return w.laned > 0 || w.pass > 0 || len(w.head) > 0 || w.ended || w.in.Buffered() > 0
+}
 
 // step reads something for the lane, or the beginning of a frame. mine is false
 // if yamux has to read on.
@@ -156,6 +159,18 @@ func (w *wire) step() (mine bool, err error) {
 	default:
 		return true, w.next()
 	}
+}
+
+// readUntil reads, for somebody who has the baton, until done. It returns false
+// if the baton had to be given back before.
+func (w *wire) readUntil(done func() bool) bool {
+	for !done() {
+		if mine, err := w.step(); !mine || err != nil {
+			w.giveBack(err)
+			return false
+		}
+	}
+	return true
 }
 
 // giveBack returns the baton to the receive loop, from somebody who has read
