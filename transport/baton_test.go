@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -76,6 +77,79 @@ func TestAHandlerThatTurnsOutToBeSlowHoldsUpNobody(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// crowd makes calls of many callers until the worker runs them without a change
+// of goroutine, and goes on with them until the test ends.
+func crowd(t *testing.T, c *Conn, sc *ServerConn) {
+	t.Helper()
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	t.Cleanup(func() { close(stop); callers.Wait() })
+	for range 16 {
+		callers.Go(func() {
+			for body := []byte("x"); ; {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if reply, err := c.Call(context.Background(), Request{Method: "m", Body: body, Timeout: patience}); err != nil || string(reply) != string(body) {
+					t.Errorf("got %q, %v", reply, err)
+					return
+				}
+			}
+		})
+	}
+	await(t, "a crowd's call that is run by who reads", func() bool {
+		sc.mu.Lock()
+		tiny := sc.paces["m"] != nil && sc.paces["m"].tiny.enough()
+		sc.mu.Unlock()
+		return tiny && with(sc.wire) == handler
+	})
+}
+
+// LESSONS 30: what who reads has collected, and what follows, waits for no
+// handler, however it goes on and ends.
+func TestATinyMethodThatIsNotHoldsUpNoCrowd(t *testing.T) {
+	steps := make(chan func(context.Context) error)
+	echo := script(nil)
+	c, sc := pair(t, func(ctx context.Context, call *Call) ([]byte, error) {
+		if call.Method == "odd" {
+			return nil, (<-steps)(ctx)
+		}
+		return echo(ctx, call)
+	})
+	crowd(t, c, sc)
+	for what, tt := range map[string]struct {
+		step func(context.Context) error
+		want error
+	}{
+		"waits for another call": {func(ctx context.Context) error {
+			_, err := c.Call(ctx, Request{Method: "m", Body: []byte("y")})
+			return err
+		}, nil},
+		"panic":  {func(context.Context) error { panic("x") }, CodePanic},
+		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, CodeAborted},
+	} {
+		trust(sc, "odd")
+		odd := make(chan error, 1)
+		go func() {
+			_, err := c.Call(context.Background(), Request{Method: "odd", Timeout: patience})
+			odd <- err
+		}()
+		steps <- tt.step
+		if err := receiveFrom(t, "the odd call", odd); !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", what, err, tt.want)
+		}
+	}
+}
+
+// trust makes a method one that who reads runs itself.
+func trust(sc *ServerConn, method string) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.paces[method] = &pace{quick: maxCredit, tiny: maxCredit}
 }
 
 func TestALoneCallEndsHoweverItsHandlerDoes(t *testing.T) {

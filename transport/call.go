@@ -66,8 +66,10 @@ type Call struct {
 	raw     *rawConn      // not nil once the stream carries raw bytes
 	context callContext   // the handler's
 	flight  inflight
-	quick   bool      // nobody waits for long if the call is run by who reads
-	began   time.Time // of a call on the lane
+	quick   bool      // may be run by who reads if nothing follows it
+	tiny    bool      // may be run by who reads in any case
+	batched bool      // who reads has run it, and sends the answer before it waits
+	began   time.Time // when it came, or its goroutine began with it
 	request *buffer   // what Body is in
 	message *buffer   // what Recv returned last
 	result  *buffer   // what Encode returned

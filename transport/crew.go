@@ -6,17 +6,39 @@ import "time"
 // per connection: a new goroutine would have to grow its stack again.
 const maxIdleHandlers = 64
 
-// A method is quick when it has more than so many calls to its credit. Each that
-// takes quickTime at most is one more, up to maxCredit, and each other one
-// halves the credit: what is slow once because the machine is busy may stay
-// quick, what is slow as a rule never is.
+// Who reads runs calls of quick methods itself if nobody else waits for it, and
+// those of tiny methods always: they take about as long as it takes to hand a
+// call to another goroutine.
 const (
-	quickCredit = 8
-	maxCredit   = 32
-	quickTime   = 100 * time.Microsecond
+	quickTime = 100 * time.Microsecond
+	tinyTime  = 5 * time.Microsecond
 
-	maxQuick = 256 // methods that are watched, because a caller can name any
+	maxPaces = 256 // methods that are watched, because a caller can name any
 )
+
+// pace is what is known of how long a method's calls take.
+type pace struct{ quick, tiny credit }
+
+// credit is how much a method is trusted to keep within a time. Each call that
+// does is one more, up to maxCredit, and each other one halves it: what is slow
+// once because the machine is busy may stay trusted, what is slow as a rule
+// never is.
+type credit int
+
+const (
+	enoughCredit credit = 9
+	maxCredit    credit = 32
+)
+
+func (c credit) enough() bool { return c >= enoughCredit }
+
+func (c *credit) note(kept bool) {
+	if kept {
+		*c = min(*c+1, maxCredit)
+	} else {
+		*c /= 2
+	}
+}
 
 // job is a call for a goroutine that runs handlers. With the baton comes the
 // duty to read on after the call.
@@ -25,17 +47,9 @@ type job struct {
 	baton bool
 }
 
-// schedule decides how a call on the lane is run: by a goroutine for it, or, if
-// it is alone and its method quick, together with the baton.
+// schedule decides how a call on the lane is run: by who reads, or by a
+// goroutine for it.
 func (c *ServerConn) schedule(call *Call) error {
-	if c.pending != nil {
-		other := c.pending
-		c.pending = nil
-		if err := c.dispatch(job{call: other}); err != nil {
-			return err
-		}
-		return c.dispatch(job{call: call})
-	}
 	if call.quick {
 		c.pending = call
 		return nil
@@ -56,14 +70,15 @@ func (c *ServerConn) dispatch(j job) error {
 	return nil
 }
 
-// lend runs the pending call, with the baton if nothing follows at once.
+// lend runs the pending call, with the baton unless something follows that
+// should not wait for it.
 func (c *ServerConn) lend(more bool) bool {
 	call := c.pending
 	if call == nil {
 		return false
 	}
 	c.pending = nil
-	baton := !more && c.wire.baton.lendable() && c.wire.baton.move(loop, handler)
+	baton := (call.tiny || !more) && c.wire.baton.lendable() && c.wire.baton.move(loop, handler)
 	if c.dispatch(job{call, baton}) != nil && baton {
 		c.wire.baton.move(handler, loop)
 	}
@@ -75,18 +90,23 @@ func (c *ServerConn) handle(j job) {
 	defer func() { // also if a handler ends the goroutine
 		if j.baton {
 			c.wire.baton.move(handler, loop)
+			c.lane.flushQueued()
 		}
 	}()
 	for j.call != nil {
-		j.call.began = time.Now()
-		c.run(j.call, c.answerOnLane)
-		if j.baton && c.wire.baton.move(handler, reader) {
-			j = c.read()
-			if j.call != nil {
-				continue
-			}
+		j.call.batched = j.baton
+		if !j.baton {
+			j.call.began = time.Now()
 		}
-		j = c.await()
+		c.run(j.call, c.answerOnLane)
+		if j.baton {
+			j = c.readOn()
+		} else {
+			j.call = nil
+		}
+		if j.call == nil {
+			j = c.await()
+		}
 	}
 }
 
@@ -102,15 +122,20 @@ func (c *ServerConn) await() (j job) {
 	return j
 }
 
-// read reads until there is a call to run or something that is yamux's. In the
-// first case it may keep the baton, in the other the receive loop has it back.
-func (c *ServerConn) read() job {
+// readOn reads, after a call that was run with the baton, until there is another
+// call to run or something that is yamux's. In the first case it may keep the
+// baton, in the other the receive loop has it back.
+func (c *ServerConn) readOn() job {
+	if !c.wire.baton.move(handler, reader) { // the call has taken too long
+		c.lane.flushQueued()
+		return job{}
+	}
 	if !c.wire.readUntil(func() bool { return c.pending != nil }) {
 		return job{}
 	}
 	call := c.pending
 	c.pending = nil
-	if c.wire.more() {
+	if !call.tiny && c.wire.more() {
 		c.wire.giveBack(nil)
 		return job{call: call}
 	}
@@ -120,16 +145,15 @@ func (c *ServerConn) read() job {
 
 // noteTime notes how long a call on the lane took; mu is held.
 func (c *ServerConn) noteTime(call *Call) {
-	n, known := c.quick[call.Method]
-	switch {
-	case time.Since(call.began) > quickTime:
-		n /= 2
-	case n < maxCredit:
-		n++
-	default:
-		return
+	p := c.paces[call.Method]
+	if p == nil {
+		if len(c.paces) == maxPaces {
+			return
+		}
+		p = new(pace)
+		c.paces[call.Method] = p
 	}
-	if known || len(c.quick) < maxQuick {
-		c.quick[call.Method] = n
-	}
+	took := time.Since(call.began)
+	p.quick.note(took <= quickTime)
+	p.tiny.note(took <= tinyTime)
 }

@@ -42,7 +42,10 @@ func (c *ServerConn) begin(ctx context.Context, call *Call) *Error {
 	f := &call.flight
 	f.ender = &call.context
 	c.calls[call.id] = f
-	call.quick = len(c.calls) == 1 && c.quick[call.Method] > quickCredit
+	if p := c.paces[call.Method]; p != nil {
+		call.tiny = p.tiny.enough()
+		call.quick = call.tiny || len(c.calls) == 1 && p.quick.enough()
+	}
 	if i := slices.Index(c.early, call.id); i >= 0 {
 		c.early = slices.Delete(c.early, i, i+1)
 		f.gone = true

@@ -71,6 +71,37 @@ func (l *lane) send(id uint64, buf *buffer, crowded bool) error {
 	return nil
 }
 
+// postMost is how many answers who reads collects before it sends them: so many
+// that the write and the wake-up of the other side are shared, so few that the
+// other side has something to do meanwhile.
+const postMost = 16
+
+// post queues a frame of call id for who reads, and who sends what is queued
+// before it waits for input.
+func (l *lane) post(id uint64, buf *buffer) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.queue = append(l.queue, laneFrame{id, buf})
+	if len(l.queue) < postMost {
+		l.mu.Unlock()
+		return
+	}
+	l.flush(false)
+}
+
+// flushQueued writes what is queued.
+func (l *lane) flushQueued() {
+	l.mu.Lock()
+	if len(l.queue) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.flush(false)
+}
+
 // ring sends a bell frame. However often the bell is rung while the other side
 // does not read, one frame is due.
 func (l *lane) ring() {

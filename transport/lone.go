@@ -23,12 +23,17 @@ type lone struct {
 // answered notes that an answer has come, and whether it was that of the only
 // call.
 func (c *Conn) answered(alone bool) {
+	c.lone.alone = alone
+	if !alone {
+		c.lone.row = 0
+		return
+	}
 	now := time.Now()
-	if !alone || now.Sub(c.lone.last) > soonAfter {
+	if now.Sub(c.lone.last) > soonAfter {
 		c.lone.row = 0
 	}
 	c.lone.row++
-	c.lone.alone, c.lone.last = alone, now
+	c.lone.last = now
 }
 
 // lend leaves the baton to the next call, if one is expected.

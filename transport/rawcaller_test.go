@@ -126,6 +126,32 @@ func TestTheLimitOfCallsInFlightRefusesFurtherOnes(t *testing.T) {
 	idle(t, sc)
 }
 
+// LESSONS 30: an answer that who reads has collected goes out, and what follows
+// is read, though the next handler waits.
+func TestACollectedAnswerDoesNotWaitForTheNextHandler(t *testing.T) {
+	r, sc := newRawCaller(t, AcceptConfig{}, echo)
+	trust(sc, "echo")
+	trust(sc, "wait")
+	var batch []byte
+	for id, method := range []string{"echo", "wait", "echo"} {
+		body := request(method, 'x')
+		batch = header{typ: frameRequest, flags: flagEnd, id: uint64(id + 1), length: uint32(len(body))}.append(batch)
+		batch = append(batch, body...)
+	}
+	if _, err := r.lane.Write(batch); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []uint64{1, 3} {
+		if h, payload := get(t, r.lane); h.id != id || h.typ != frameResult || string(payload) != "x" {
+			t.Errorf("got %+v %q, want the answer of call %d", h, payload, id)
+		}
+	}
+	put(t, r.lane, header{typ: frameCancel, id: 2}, cancelCaller)
+	h, payload := get(t, r.lane)
+	wantFail(t, h, payload, 2, CodeCanceled, false)
+	idle(t, sc)
+}
+
 func TestACallIDThatIsInUseIsRefused(t *testing.T) {
 	r, _ := newRawCaller(t, AcceptConfig{}, echo)
 	put(t, r.lane, header{typ: frameRequest, flags: flagEnd, id: 1}, request("wait")...)

@@ -59,10 +59,10 @@ type ServerConn struct {
 
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
-	quick    map[string]int // the credit of each method
-	raws     int            // of the calls, raw connections
-	early    []uint64       // cancelled calls whose request may still come
-	unsent   int            // answers of calls that are not in flight any more, on their way to the lane
+	paces    map[string]*pace // of methods
+	raws     int              // of the calls, raw connections
+	early    []uint64         // cancelled calls whose request may still come
+	unsent   int              // answers of calls that are not in flight any more, on their way to the lane
 	draining bool
 	drained  chan struct{} // closed when nothing is in flight while draining
 	err      error         // how the caller broke the protocol
@@ -99,7 +99,7 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 		peerMax: hello.MaxMessage,
 		maxCall: cfg.MaxCalls,
 		calls:   make(map[uint64]*inflight),
-		quick:   make(map[string]int),
+		paces:   make(map[string]*pace),
 
 		handlers: make(chan job),
 	}
@@ -243,10 +243,11 @@ func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
 		id:       h.id,
 		request:  payload,
 		conn:     c,
+		began:    time.Now(),
 		ended:    h.flags&flagEnd != 0,
 	}
 	if head.Timeout > 0 {
-		call.context.deadline = time.Now().Add(time.Duration(head.Timeout))
+		call.context.deadline = call.began.Add(time.Duration(head.Timeout))
 	}
 	return call, nil
 }
@@ -299,7 +300,11 @@ func (c *ServerConn) terminal(call *Call, result []byte, err error) *buffer {
 func (c *ServerConn) answerOnLane(call *Call, frame *buffer) {
 	if len(frame.payload()) <= laneMax {
 		crowded := c.answering(call)
-		_ = c.lane.send(call.id, frame, crowded) // fails only when the connection has ended
+		if call.batched {
+			c.lane.post(call.id, frame)
+		} else {
+			_ = c.lane.send(call.id, frame, crowded) // fails only when the connection has ended
+		}
 		c.answered()
 		return
 	}

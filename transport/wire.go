@@ -59,6 +59,7 @@ type wire struct {
 
 	// What follows belongs to whoever has the baton.
 	in    *bufio.Reader
+	open  bool   // the lane takes frames
 	fault error  // what somebody found who then gave the baton back
 	head  []byte // of a frame, for yamux to read
 	laned int    // bytes of the present frame that are the lane's
@@ -87,7 +88,7 @@ func newWire(conn net.Conn, lane *lane, lend func(more bool) bool) *wire {
 		lend:   lend,
 		ready:  make(chan struct{}),
 		closed: make(chan struct{}),
-		in:     bufio.NewReaderSize(conn, readAhead),
+		in:     bufio.NewReaderSize(input{conn, lane}, readAhead),
 	}
 	if sc, ok := conn.(syscall.Conn); ok {
 		w.raw, _ = sc.SyscallConn() // without it writes are left to a goroutine
@@ -96,6 +97,17 @@ func newWire(conn net.Conn, lane *lane, lend func(more bool) bool) *wire {
 	w.baton.back = make(chan struct{}, 1)
 	lane.out = w
 	return w
+}
+
+// input is what is read: before it waits, what the lane has queued goes out.
+type input struct {
+	io.Reader
+	lane *lane
+}
+
+func (in input) Read(p []byte) (int, error) {
+	in.lane.flushQueued()
+	return in.Reader.Read(p)
 }
 
 // Close closes the connection.
@@ -179,6 +191,7 @@ func (w *wire) giveBack(err error) {
 	if err != nil && !w.wasKicked(err) {
 		w.fault = err
 	}
+	w.lane.flushQueued()
 	w.baton.move(reader, loop)
 }
 
@@ -240,10 +253,13 @@ func (w *wire) nextOfLane(h []byte, length uint32) error {
 
 // feed lets the lane read some of its data.
 func (w *wire) feed() error {
-	select {
-	case <-w.ready:
-	case <-w.closed:
-		return net.ErrClosed
+	if !w.open {
+		select {
+		case <-w.ready:
+			w.open = true
+		case <-w.closed:
+			return net.ErrClosed
+		}
 	}
 	n, err := w.lane.receive(w.in, w.laned)
 	w.laned -= n
