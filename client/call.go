@@ -207,7 +207,9 @@ func (m *Messages) Recv(msg any) error {
 	data, err := m.stream.Recv(ctx)
 	switch {
 	case err == nil:
-		err = m.attempt.w.codec.Decode(data, msg)
+		codec := m.attempt.w.codec
+		codec.Lend = true
+		err = codec.Decode(data, msg)
 	case err == io.EOF:
 		m.stop()
 		return m.fail(io.EOF) // or what Send has failed with before

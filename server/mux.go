@@ -74,7 +74,7 @@ func (m *Mux) serve(ctx context.Context, call *transport.Call) ([]byte, error) {
 	return found.handle(ctx, call)
 }
 
-func (m *Mux) codec() transport.Codec { return transport.Codec{Strict: m.Strict} }
+func (m *Mux) codec() transport.Codec { return transport.Codec{Strict: m.Strict, Lend: true} }
 
 // Handle registers the handler of a unary method. A request with a method
 // Validate() error is validated before the handler sees it. The handler's

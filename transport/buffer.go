@@ -2,13 +2,18 @@ package transport
 
 import (
 	"bytes"
+	"math/bits"
 	"slices"
 	"sync"
 )
 
-// maxKept is the capacity, in bytes, up to which buffers are used again, so
-// that one huge message leaves no huge buffer behind.
-const maxKept = 256 << 10
+// Buffers are used again up to a capacity of maxKept bytes, so that one huge
+// message leaves no huge buffer behind. Those up to maxUsual are one pool;
+// above, there is one for each power of two.
+const (
+	maxUsual = 256 << 10
+	maxKept  = 4 << 20
+)
 
 // buffer holds a message or a frame for a while. Whoever has it last frees it,
 // or leaves it to the garbage collector.
@@ -17,10 +22,17 @@ type buffer struct {
 	w bytes.Buffer // b while something is encoded into it
 }
 
-var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1024)} }}
+var (
+	usual = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1024)} }}
+	large [5]sync.Pool // of buffers with a capacity of maxUsual<<i or more
+)
+
+// class returns which of the large pools is for n bytes, the next lower power of
+// two.
+func class(n int) int { return bits.Len(uint(n/maxUsual)) - 1 }
 
 func getBuffer() *buffer {
-	b := buffers.Get().(*buffer)
+	b := usual.Get().(*buffer)
 	b.b = b.b[:0]
 	return b
 }
@@ -28,8 +40,30 @@ func getBuffer() *buffer {
 // free allows the buffer to be used again. What was read from it must not be
 // looked at any more. Freeing none is harmless.
 func (b *buffer) free() {
-	if b != nil && cap(b.b) <= maxKept {
-		buffers.Put(b)
+	switch {
+	case b == nil || cap(b.b) > maxKept:
+	case cap(b.b) <= maxUsual:
+		usual.Put(b)
+	default:
+		large[class(cap(b.b))].Put(b)
+	}
+}
+
+// reserve makes room for n bytes more.
+func (b *buffer) reserve(n int) {
+	size := len(b.b) + n
+	switch {
+	case size <= cap(b.b):
+	case size <= maxUsual || size > maxKept:
+		b.b = slices.Grow(b.b, n)
+	default:
+		c := class(size-1) + 1
+		other, _ := large[c].Get().(*buffer)
+		if other == nil {
+			other = &buffer{b: make([]byte, 0, maxUsual<<c)}
+		}
+		b.b, other.b = append(other.b[:0], b.b...), b.b
+		other.free()
 	}
 }
 
@@ -44,8 +78,9 @@ func (b *buffer) detach() []byte {
 
 // grow appends n bytes of any content and returns them.
 func (b *buffer) grow(n int) []byte {
+	b.reserve(n)
 	start := len(b.b)
-	b.b = slices.Grow(b.b, n)[:start+n]
+	b.b = b.b[:start+n]
 	return b.b[start:]
 }
 

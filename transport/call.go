@@ -204,7 +204,7 @@ func (c *ServerConn) serveStream(ctx context.Context, stream *yamux.Stream) {
 		} else if err != nil {
 			return
 		}
-		stream.Shrink()
+		c.shrinker.note(stream)
 	}
 }
 

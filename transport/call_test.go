@@ -459,20 +459,6 @@ func TestStreamsAreUsedAgainAndDoNotPileUp(t *testing.T) {
 	})
 }
 
-func TestAHugeMessageLeavesNoHugeBufferBehind(t *testing.T) {
-	c, _ := pair(t, echo)
-	for range 4 {
-		if _, err := c.Call(t.Context(), Request{Method: "echo", Body: make([]byte, 8<<20)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 100 {
-		if b := getBuffer(); cap(b.b) > maxKept {
-			t.Fatalf("a pooled buffer has %d bytes", cap(b.b))
-		}
-	}
-}
-
 // An answer on a stream may just have gone out when its call is cancelled, or
 // out of time on the worker: the stream serves the next call all the same.
 func TestAStreamOutlivesACancelThatCameLate(t *testing.T) {

@@ -23,7 +23,18 @@ type Codec struct {
 	// Strict refuses fields that the target has not. By default they are
 	// ignored, so that two builds can differ in what they know.
 	Strict bool
+
+	// Lend lets a decoded value of type [Chunk] refer to the data instead of
+	// copying it.
+	Lend bool
 }
+
+// Chunk is bytes as a whole message, for much data: on receipt they are not
+// copied where that can be avoided. What a handler gets as its request is valid
+// until it returns, and what Recv returns until the next Recv; the reply of a
+// unary call is the caller's own. On the wire, and as a part of other values, it
+// is what a []byte is.
+type Chunk []byte
 
 var (
 	encMode   = must(encOptions().UserBufferEncMode())
@@ -65,6 +76,11 @@ func (Codec) Encode(v any) ([]byte, error) {
 
 // encode appends v as CBOR.
 func (b *buffer) encode(v any) error {
+	if p := byteString(v); p != nil {
+		b.reserve(cborHead + len(p))
+		b.b = append(appendItem(b.b, cborBytes, uint64(len(p))), p...)
+		return nil
+	}
 	err := checkDepth(v)
 	if err == nil {
 		b.w = *bytes.NewBuffer(b.b)
@@ -77,8 +93,37 @@ func (b *buffer) encode(v any) error {
 	return nil
 }
 
+// byteString returns the bytes of a value that is nothing else, nil for others.
+func byteString(v any) []byte {
+	switch v := v.(type) {
+	case []byte:
+		return v
+	case Chunk:
+		return v
+	}
+	return nil
+}
+
+// assign sets what v points to, if that can only be bytes.
+func (c Codec) assign(v any, content []byte) bool {
+	switch p := v.(type) {
+	case *[]byte:
+		*p = bytes.Clone(content)
+	case *Chunk:
+		if *p = content; !c.Lend {
+			*p = bytes.Clone(content)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
 // Decode decodes data, exactly one CBOR item, into v, a pointer.
 func (c Codec) Decode(data []byte, v any) error {
+	if n, content, ok := cutItem(data, cborBytes); ok && n == uint64(len(content)) && c.assign(v, content) {
+		return nil
+	}
 	mode := decLax
 	if c.Strict {
 		mode = decStrict

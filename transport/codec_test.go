@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"reflect"
@@ -46,6 +47,70 @@ func TestValuesSurviveTheTrip(t *testing.T) {
 	got.T, got.P.T, got.IM = want.T, want.T, want.IM
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Bytes alone are written and read here and not by the library: what comes of
+// it must be the same.
+func TestBytesTravelAsTheLibraryWouldSendThem(t *testing.T) {
+	for _, size := range []int{0, 1, 23, 24, 255, 256, 65535, 65536, maxUsual, maxKept + 1} {
+		want := bytes.Repeat([]byte{7}, size)
+		usual, err := encMode.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range []any{want, Chunk(want)} {
+			if data, err := (Codec{}).Encode(v); err != nil || !bytes.Equal(data, usual) {
+				t.Errorf("%d bytes as a %T: other bytes than the library's, %v", size, v, err)
+			}
+		}
+		for _, codec := range []Codec{{}, {Strict: true}, {Lend: true}} {
+			var got []byte
+			var chunk Chunk
+			if err := errors.Join(codec.Decode(usual, &got), codec.Decode(usual, &chunk)); err != nil {
+				t.Fatal(err)
+			}
+			if got == nil || !bytes.Equal(got, want) || chunk == nil || !bytes.Equal(chunk, want) {
+				t.Errorf("%d bytes: got %d and %d", size, len(got), len(chunk))
+			}
+		}
+	}
+	for _, none := range []any{[]byte(nil), Chunk(nil)} {
+		if data, err := (Codec{}).Encode(none); err != nil || !bytes.Equal(data, []byte{cborNull}) {
+			t.Errorf("%T(nil): got % x, %v", none, data, err)
+		}
+	}
+	for _, what := range []struct {
+		data []byte
+		want []byte // nil if it is an error
+	}{
+		{[]byte{0x5f, 0x41, 1, 0x42, 2, 3, 0xff}, []byte{1, 2, 3}}, // in parts
+		{[]byte{0x58, 1, 9}, []byte{9}},                            // not in the shortest form
+		{[]byte{0x42, 1}, nil},
+		{[]byte{0x41, 1, 2}, nil},
+		{[]byte{0x58}, nil},
+		{[]byte{0x61, 'x'}, nil},
+	} {
+		var got []byte
+		err := Codec{}.Decode(what.data, &got)
+		if what.want == nil {
+			wantErr(t, err, CodeInvalid)
+		} else if err != nil || !bytes.Equal(got, what.want) {
+			t.Errorf("% x: got % x, %v", what.data, got, err)
+		}
+	}
+}
+
+func TestOnlyAChunkIsLentAndOnlyWhereThatIsAllowed(t *testing.T) {
+	var own []byte
+	var ownChunk, lent Chunk
+	data := []byte{0x41, 1}
+	if err := errors.Join(Codec{Lend: true}.Decode(data, &own), Codec{}.Decode(data, &ownChunk), Codec{Lend: true}.Decode(data, &lent)); err != nil {
+		t.Fatal(err)
+	}
+	data[1] = 2
+	if own[0] != 1 || ownChunk[0] != 1 || lent[0] != 2 {
+		t.Errorf("got %v, %v and %v after the data has changed", own, ownChunk, lent)
 	}
 }
 

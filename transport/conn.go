@@ -49,6 +49,8 @@ type Conn struct {
 
 	lone lone
 
+	shrinker shrinker
+
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*waiter
 	alarm    alarm
@@ -185,6 +187,7 @@ func (c *Conn) watch() {
 	if c.alarm.timer != nil {
 		c.alarm.timer.Stop()
 	}
+	c.shrinker.stop()
 	c.mu.Unlock()
 	close(c.done)
 	for _, w := range calls {

@@ -161,7 +161,7 @@ func (c *Conn) stream() (*yamux.Stream, error) {
 // release keeps a stream on which a call has ended cleanly for the next one,
 // and reports whether there was room.
 func (c *Conn) release(s *yamux.Stream) bool {
-	s.Shrink()
+	c.shrinker.note(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.idle) == maxIdleStreams {

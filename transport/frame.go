@@ -92,7 +92,7 @@ func readHeader(r io.Reader) (header, error) {
 // taken when a good part has come, so that a header alone can't make it allocate
 // its limit.
 func readPayload(r io.Reader, h header) (*buffer, error) {
-	const step = 1 << 20
+	const step = 2 << 20
 	buf := getBuffer()
 	for _, n := range []int{min(int(h.length), step), max(0, int(h.length)-step)} {
 		if _, err := io.ReadFull(r, buf.grow(n)); err != nil {
@@ -115,6 +115,11 @@ func noEOF(err error) error {
 // yamux's header.
 func newFrame(h header, parts ...[]byte) *buffer {
 	f := getBuffer()
+	size := yamuxHeader + headerSize
+	for _, p := range parts {
+		size += len(p)
+	}
+	f.reserve(size)
 	f.b = h.append(append(f.b, make([]byte, yamuxHeader)...))
 	for _, p := range parts {
 		f.b = append(f.b, p...)

@@ -22,10 +22,13 @@ type requestHeader struct {
 // the upper three bits, and below the length, the number, or where that is.
 const (
 	cborUint  = 0 << 5
+	cborBytes = 2 << 5
 	cborText  = 3 << 5
 	cborArray = 4 << 5
 	cborMap   = 5 << 5
 	cborNull  = 0xf6
+
+	cborHead = 9 // bytes that the beginning of an item takes at most
 
 	cborOneByte    = 24 // the number is in the next byte
 	cborTwoBytes   = 25

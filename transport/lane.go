@@ -337,7 +337,7 @@ func (l *lane) begin() (err error) {
 		return errOversizedLane(l.frame)
 	}
 	l.payload = getBuffer()
-	l.payload.b = slices.Grow(l.payload.b, int(l.frame.length))
+	l.payload.reserve(int(l.frame.length))
 	if l.frame.length == 0 {
 		return l.deliver()
 	}

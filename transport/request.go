@@ -44,6 +44,7 @@ func (r *Request) check() error {
 // [*Error] of a call that has not run.
 func (r *Request) appendBody(frame *buffer) error {
 	if len(r.Body) > 0 || r.Value == nil {
+		frame.reserve(len(r.Body))
 		frame.b = append(frame.b, r.Body...)
 		return nil
 	}

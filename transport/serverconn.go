@@ -52,6 +52,8 @@ type ServerConn struct {
 	maxCall int // calls in flight, negative means any number
 	handler Handler
 
+	shrinker shrinker
+
 	handlers chan job     // unbuffered, from who reads to idle handlers
 	idle     atomic.Int32 // handlers that wait
 
@@ -134,6 +136,7 @@ func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
 	defer c.tasks.wait()
 	defer cancel(ErrConnectionLost)
 	defer c.session.Close()
+	defer c.shrinker.stop()
 	stop := context.AfterFunc(ctx, func() { c.session.Close() })
 	defer stop()
 

@@ -75,5 +75,53 @@ func (t *tasks) wait() {
 	t.wg.Wait()
 }
 
+// idleBuffers is for how long yamux's receive buffers of streams, up to
+// windowSize each, wait for the next message.
+const idleBuffers = time.Second
+
+// shrinker frees the receive buffers of streams on which no more has come for a
+// while. To free and grow them for each message would cost more than to fill
+// them.
+type shrinker struct {
+	mu      sync.Mutex // protects what follows
+	used    map[*yamux.Stream]struct{}
+	timer   *time.Timer
+	stopped bool
+}
+
+// note says that a message has come on a stream.
+func (s *shrinker) note(stream *yamux.Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	if s.used == nil {
+		s.used = make(map[*yamux.Stream]struct{})
+	}
+	if len(s.used) == 0 {
+		s.timer = rearm(s.timer, idleBuffers, s.shrink)
+	}
+	s.used[stream] = struct{}{}
+}
+
+func (s *shrinker) shrink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for stream := range s.used {
+		stream.Shrink()
+	}
+	clear(s.used)
+}
+
+func (s *shrinker) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
 // past is a deadline that interrupts what waits on a stream.
 var past = time.Unix(1, 0)

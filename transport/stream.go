@@ -214,6 +214,9 @@ func (s *Stream) SendValue(ctx context.Context, v any) error {
 }
 
 func (s *Stream) sendMessage(ctx context.Context, frame *buffer) error {
+	if !s.sending.Load() {
+		return fmt.Errorf("send after the end of sending: %w", ErrClosed)
+	}
 	if err := frame.sealWithin(min(s.c.max, s.c.peerMax)); err != nil {
 		return err
 	}
@@ -223,11 +226,10 @@ func (s *Stream) sendMessage(ctx context.Context, frame *buffer) error {
 // CloseSend says that no further message will be sent. Sending afterwards is
 // an error. After the end of the call there is nothing to say, and no error.
 func (s *Stream) CloseSend(ctx context.Context) error {
-	if !s.sending.Load() {
+	if !s.sending.Swap(false) { // the answer may come before the write has returned
 		return nil
 	}
 	err := s.send(ctx, newFrame(header{typ: frameEnd, id: s.id}))
-	s.sending.Store(false)
 	if err == io.EOF {
 		return nil
 	}
@@ -235,9 +237,6 @@ func (s *Stream) CloseSend(ctx context.Context) error {
 }
 
 func (s *Stream) send(ctx context.Context, frame *buffer) error {
-	if !s.sending.Load() {
-		return fmt.Errorf("send after the end of sending: %w", ErrClosed)
-	}
 	select {
 	case <-s.quit: // a message that was given up may still be on its way and come after this one
 		return s.cause

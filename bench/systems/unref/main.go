@@ -14,8 +14,8 @@ const name = "bench"
 
 // The contract of the two roles.
 const (
-	echoMethod transport.Method[[]byte, []byte]     = "echo"
-	pushMethod transport.BidiMethod[[]byte, string] = "push"
+	echoMethod transport.Method[transport.Chunk, transport.Chunk] = "echo"
+	pushMethod transport.BidiMethod[transport.Chunk, string]      = "push"
 )
 
 // maxMessage is above the largest echo, on both sides.
@@ -27,7 +27,7 @@ func main() {
 	}
 	harness.Main(harness.System{
 		Name:   "unref",
-		Config: "client.Start of lifecycle.Self, CBOR, the default limit of 30 s on each call, messages up to 128 MiB, bulk as a stream of 128 KiB",
+		Config: "client.Start of lifecycle.Self, CBOR, the default limit of 30 s on each call, messages up to 128 MiB, bulk as a stream of messages of 512 KiB",
 		Orphan: "leave, because they watch their owner",
 		Start:  start,
 		Attach: attach,

@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"github.com/detached-workers/unref/bench/harness"
 	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/lifecycle"
 )
 
-// chunk is the size of a push's messages. The library keeps buffers up to twice
-// that size for the next message.
-const chunk = 128 << 10
+// chunk is the size of a push's messages: larger ones gain nothing more.
+const chunk = 512 << 10
 
 type worker struct{ *client.Worker }
 
@@ -54,6 +54,9 @@ func (c caller) Push(ctx context.Context, size int) error {
 	}
 	confirmed, err := s.Recv()
 	if err != nil {
+		return err
+	}
+	if _, err := s.Recv(); err != io.EOF { // a stream that has been read to its end is used again
 		return err
 	}
 	return receipt.Check(confirmed)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/detached-workers/unref/bench/harness"
 	"github.com/detached-workers/unref/server"
+	"github.com/detached-workers/unref/transport"
 )
 
 // serve is the worker, and never returns.
@@ -19,10 +20,12 @@ func serve() {
 	s.Main()
 }
 
-func echo(_ context.Context, payload []byte) ([]byte, error) { return harness.Echo(payload), nil }
+func echo(_ context.Context, payload transport.Chunk) (transport.Chunk, error) {
+	return harness.Echo(payload), nil
+}
 
 // sink confirms what comes.
-func sink(_ context.Context, stream *server.BidiStream[[]byte, string]) error {
+func sink(_ context.Context, stream *server.BidiStream[transport.Chunk, string]) error {
 	var receipt harness.Receipt
 	for {
 		chunk, err := stream.Recv()
