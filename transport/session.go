@@ -21,7 +21,6 @@ const windowSize = 1 << 20
 // of a process closes the socket.
 func yamuxConfig() *yamux.Config {
 	cfg := yamux.DefaultConfig()
-	cfg.AcceptBacklog = 1024
 	cfg.EnableKeepAlive = false
 	cfg.ConnectionWriteTimeout = math.MaxInt64
 	cfg.MaxStreamWindowSize = windowSize

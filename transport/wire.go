@@ -29,9 +29,12 @@ const (
 // that the caller opens.
 const laneStream = 1
 
-// readAhead is how much is read from a connection at once. Bulk data goes past
-// this buffer.
-const readAhead = 16 << 10
+// How much is read from a connection at once: at first, and once more has come
+// at a time. Bulk data goes past this buffer.
+const (
+	readAheadIdle = 2 << 10
+	readAhead     = 16 << 10
+)
 
 // wire is the connection under a yamux session. All that yamux reads and
 // writes goes through it, and beside that the data of one stream, the call
@@ -58,13 +61,14 @@ type wire struct {
 	lend func(more bool) bool
 
 	// What follows belongs to whoever has the baton.
-	in    *bufio.Reader
-	open  bool   // the lane takes frames
-	fault error  // what somebody found who then gave the baton back
-	head  []byte // of a frame, for yamux to read
-	laned int    // bytes of the present frame that are the lane's
-	pass  int    // bytes of the present frame that are yamux's
-	ended bool   // the other side has closed the lane
+	in      *bufio.Reader
+	crowded bool   // a read has filled the buffer
+	open    bool   // the lane takes frames
+	fault   error  // what somebody found who then gave the baton back
+	head    []byte // of a frame, for yamux to read
+	laned   int    // bytes of the present frame that are the lane's
+	pass    int    // bytes of the present frame that are yamux's
+	ended   bool   // the other side has closed the lane
 
 	// What follows is the send loop's.
 	held [yamuxHeader]byte // a header that waits for its body
@@ -88,8 +92,8 @@ func newWire(conn net.Conn, lane *lane, lend func(more bool) bool) *wire {
 		lend:   lend,
 		ready:  make(chan struct{}),
 		closed: make(chan struct{}),
-		in:     bufio.NewReaderSize(input{conn, lane}, readAhead),
 	}
+	w.in = bufio.NewReaderSize(input{w}, readAheadIdle)
 	if sc, ok := conn.(syscall.Conn); ok {
 		w.raw, _ = sc.SyscallConn() // without it writes are left to a goroutine
 	}
@@ -100,14 +104,13 @@ func newWire(conn net.Conn, lane *lane, lend func(more bool) bool) *wire {
 }
 
 // input is what is read: before it waits, what the lane has queued goes out.
-type input struct {
-	io.Reader
-	lane *lane
-}
+type input struct{ *wire }
 
 func (in input) Read(p []byte) (int, error) {
 	in.lane.flushQueued()
-	return in.Reader.Read(p)
+	n, err := in.Conn.Read(p)
+	in.crowded = in.crowded || n == readAheadIdle
+	return n, err
 }
 
 // Close closes the connection.
@@ -211,6 +214,9 @@ func (w *wire) wasKicked(err error) bool {
 
 // next decides whose the frame that begins is.
 func (w *wire) next() error {
+	if w.crowded && w.in.Buffered() == 0 && w.in.Size() < readAhead {
+		w.in = bufio.NewReaderSize(input{w}, readAhead)
+	}
 	h, err := w.in.Peek(yamuxHeader)
 	if err != nil {
 		if len(h) > 0 {
