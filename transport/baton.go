@@ -24,6 +24,7 @@ type baton struct {
 	ticking bool
 	timer   *time.Timer
 
+	late func()        // is told, with mu held, that a handler has had the baton for too long
 	back chan struct{} // capacity 1; wakes the receive loop, which has the baton again
 	bulk atomic.Int64  // when yamux was last seen to have data, in ns since start
 }
@@ -109,6 +110,9 @@ func (b *baton) look() {
 	case b.turns != b.looked:
 		b.tick()
 	default:
+		if b.holder == handler {
+			b.late()
+		}
 		b.holder = loop
 		b.back <- struct{}{} // has room, as in move
 	}

@@ -66,6 +66,7 @@ type Call struct {
 	raw     *rawConn      // not nil once the stream carries raw bytes
 	context callContext   // the handler's
 	flight  inflight
+	pace    *pace     // of the method; nil if it is not watched
 	quick   bool      // may be run by who reads if nothing follows it
 	tiny    bool      // may be run by who reads in any case
 	batched bool      // who reads has run it, and sends the answer before it waits

@@ -94,8 +94,9 @@ func (c *ServerConn) handle(j job) {
 		}
 	}()
 	for j.call != nil {
-		j.call.batched = j.baton
-		if !j.baton {
+		if j.call.batched = j.baton; j.baton {
+			c.carried.Store(j.call.pace)
+		} else {
 			j.call.began = time.Now()
 		}
 		c.run(j.call, c.answerOnLane)
@@ -143,17 +144,33 @@ func (c *ServerConn) readOn() job {
 	return job{call, true}
 }
 
+// late runs when the baton was taken from a handler: its method is trusted no
+// more, or calls of it that follow would each hold up the others for as long.
+func (c *ServerConn) late() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.carried.Load(); p != nil {
+		*p = pace{}
+	}
+}
+
+// paceOf returns what is known of a method, nil if it is not watched; mu is
+// held.
+func (c *ServerConn) paceOf(method string) *pace {
+	p := c.paces[method]
+	if p == nil && len(c.paces) < maxPaces {
+		p = new(pace)
+		c.paces[method] = p
+	}
+	return p
+}
+
 // noteTime notes how long a call on the lane took; mu is held.
 func (c *ServerConn) noteTime(call *Call) {
-	p := c.paces[call.Method]
-	if p == nil {
-		if len(c.paces) == maxPaces {
-			return
-		}
-		p = new(pace)
-		c.paces[call.Method] = p
+	if call.pace == nil {
+		return
 	}
 	took := time.Since(call.began)
-	p.quick.note(took <= quickTime)
-	p.tiny.note(took <= tinyTime)
+	call.pace.quick.note(took <= quickTime)
+	call.pace.tiny.note(took <= tinyTime)
 }

@@ -146,6 +146,11 @@ func TestACollectedAnswerDoesNotWaitForTheNextHandler(t *testing.T) {
 			t.Errorf("got %+v %q, want the answer of call %d", h, payload, id)
 		}
 	}
+	await(t, "the end of the trust in the method that waits", func() bool {
+		sc.mu.Lock()
+		defer sc.mu.Unlock()
+		return *sc.paces["wait"] == pace{} && sc.paces["echo"].tiny.enough()
+	})
 	put(t, r.lane, header{typ: frameCancel, id: 2}, cancelCaller)
 	h, payload := get(t, r.lane)
 	wantFail(t, h, payload, 2, CodeCanceled, false)

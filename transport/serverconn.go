@@ -57,7 +57,8 @@ type ServerConn struct {
 	handlers chan job     // unbuffered, from who reads to idle handlers
 	idle     atomic.Int32 // handlers that wait
 
-	pending *Call // of whoever has the baton: may be run with it
+	pending *Call                // of whoever has the baton: may be run with it
+	carried atomic.Pointer[pace] // of the call that was run last with the baton
 
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
@@ -110,6 +111,7 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 	}
 	c.lane = newLane(&c.tasks, nil)
 	c.wire = newWire(conn, c.lane, c.lend)
+	c.wire.baton.late = c.late
 	if c.session, err = yamux.Server(c.wire, yamuxConfig()); err != nil {
 		return nil, err
 	}
