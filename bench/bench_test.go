@@ -165,3 +165,26 @@ func TestTheListNamesEverySystemAndSection(t *testing.T) {
 		}
 	}
 }
+
+// The charts in the README and the table of goals in docs/performance.md show
+// what is in results.json.
+func TestWhatIsShownIsWhatWasMeasured(t *testing.T) {
+	r, err := report.Read("results.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range report.Charts(r) {
+		if got, err := os.ReadFile(filepath.Join("charts", file)); err != nil || string(got) != string(want) {
+			t.Errorf("charts/%s is not drawn from results.json: %v", file, err)
+		}
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "docs", "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(report.Markdown(r), "\n## Goals\n\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !found || !strings.Contains(string(doc), table) {
+		t.Errorf("docs/performance.md lacks this table, or has another:\n%s", table)
+	}
+}
