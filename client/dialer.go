@@ -122,7 +122,7 @@ const (
 	maxDialDelay  = 5 * time.Millisecond
 	lateDelay     = 100 * time.Millisecond
 	patience      = 10 * time.Second
-	dialDelayPart = 8 // of the time so far
+	dialDelayPart = 16 // of the time so far
 )
 
 // dial tries until the worker has answered the handshake, ctx ends, or the

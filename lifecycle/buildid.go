@@ -11,8 +11,12 @@ import (
 	"strings"
 )
 
-// buildIDSpan is where the Go linker puts the build id: within the first bytes of an executable.
-const buildIDSpan = 64 << 10
+// The Go linker puts the build id within the first bytes of an executable, at most buildIDSpan, on ELF systems mostly
+// within buildIDNear.
+const (
+	buildIDNear = 8 << 10
+	buildIDSpan = 64 << 10
+)
 
 var (
 	elfMagic    = []byte("\x7fELF")
@@ -29,16 +33,20 @@ func BuildID(path string) (string, error) {
 		return "", fmt.Errorf("build id: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, buildIDSpan)
-	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return "", fmt.Errorf("build id of %s: %w", path, err)
-	}
-	if id := goBuildID(head[:n]); id != "" {
-		return "go:" + id, nil
+	var head []byte
+	for _, span := range []int{buildIDNear, buildIDSpan} {
+		more := make([]byte, span-len(head))
+		n, err := io.ReadFull(f, more)
+		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+			return "", fmt.Errorf("build id of %s: %w", path, err)
+		}
+		head = append(head, more[:n]...)
+		if id := goBuildID(head); id != "" {
+			return "go:" + id, nil
+		}
 	}
 	hash := sha256.New()
-	hash.Write(head[:n])
+	hash.Write(head)
 	if _, err := io.Copy(hash, f); err != nil {
 		return "", fmt.Errorf("build id of %s: %w", path, err)
 	}

@@ -45,6 +45,7 @@ func TestTheBuildIDOfOtherFilesIsTheirContent(t *testing.T) {
 		"script":      {"#!/bin/sh\n", ""},
 		"large":       {strings.Repeat("x", 3*buildIDSpan), ""},
 		"elf":         {string(note), "go:" + id},
+		"elf far":     {"\x7fELF" + strings.Repeat("x", buildIDNear-10) + string(note[4:]), "go:" + id},
 		"elf cut":     {string(note[:len(note)-1]), ""},
 		"mach-o":      {"\xcf\xfa..\xff Go build ID: \"" + id + "\"\n \xff...", "go:" + id},
 		"constant id": {"\xcf\xfa..\xff Go build ID: \"redacted\"\n \xff...", ""},

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -151,13 +150,13 @@ func (p *Process) run() error {
 	return nil
 }
 
-// hold starts the process and keeps its own thread until the start phase is over. During that phase the kernel kills the
-// child when the thread that started it ends, which covers a starter that dies before the worker can watch it, and any
-// program that never will. The thread is kept, because in Go threads end at any time, healthy starter or not.
+// hold starts the process and keeps the thread that did until the start phase is over. During that phase the kernel kills
+// the child when the thread that started it ends, which covers a starter that dies before the worker can watch it, and any
+// program that never will.
 func (p *Process) hold(started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := p.cmd.Start()
+	thread := starters.acquire()
+	defer starters.release()
+	err := thread.run(p.cmd.Start)
 	if err == nil {
 		p.oom = countOutOfMemory(p.cmd.Process.Pid)
 	}
