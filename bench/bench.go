@@ -53,7 +53,7 @@ func measure(ctx context.Context, s *settings) (_ *report.Results, err error) {
 	}
 	for _, section := range todo {
 		if err := b.section(ctx, section); err != nil {
-			return nil, err
+			return b.results, fmt.Errorf("stopped in section %s, before its end: %w", section.name, err)
 		}
 	}
 	return b.results, nil
@@ -124,6 +124,9 @@ func environment(ctx context.Context, s *settings) report.Environment {
 	}
 	if info, err := harness.ReadProc("/proc/cpuinfo"); err == nil {
 		e.CPU = cmp.Or(info["model name"], e.CPU)
+	}
+	if commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output(); err == nil {
+		e.Commit = strings.TrimSpace(string(commit))
 	}
 	if version, err := exec.CommandContext(ctx, "node", "--version").Output(); err == nil {
 		e.Node = strings.TrimSpace(string(version))

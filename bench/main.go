@@ -56,12 +56,41 @@ func flags() *settings {
 	flag.IntVar(&s.procs, "procs", 2, "GOMAXPROCS of each process")
 	flag.BoolVar(&s.quick, "quick", false, "measure for a short time, for a first impression")
 	flag.BoolVar(&s.list, "list", false, "list systems and sections, and measure nothing")
-	flag.StringVar(&s.json, "json", "results.json", "write all figures to this `file`; empty means not")
-	flag.StringVar(&s.svg, "svg", "charts", "write charts to this `directory`; empty means not")
+	flag.StringVar(&s.json, "json", "", "write all figures to this `file`; a full run writes "+fullJSON+" unless told otherwise")
+	flag.StringVar(&s.svg, "svg", "", "write charts to this `directory`; a full run writes "+fullSVG+" unless told otherwise")
 	flag.StringVar(&s.from, "from", "", "measure nothing, and report what is in this `file`")
 	flag.StringVar(&s.cpuprofile, "cpuprofile", "", "write CPU profiles of parents and workers in Go to this `directory`")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %q is no flag\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
+	s.whereTo()
 	return s
+}
+
+// What a full run leaves behind. It is in the repository, so that a first
+// impression must not overwrite it.
+const (
+	fullRuns = 7
+	fullJSON = "results.json"
+	fullSVG  = "charts"
+)
+
+// whereTo settles where the files of a full run go, if nobody has said.
+func (s *settings) whereTo() {
+	if s.quick || s.runs < fullRuns || s.from != "" || len(s.systems)+len(s.sections) > 0 {
+		return
+	}
+	said := make(map[string]bool)
+	flag.Visit(func(f *flag.Flag) { said[f.Name] = true })
+	if !said["json"] {
+		s.json = fullJSON
+	}
+	if !said["svg"] {
+		s.svg = fullSVG
+	}
 }
 
 func work(ctx context.Context, s *settings) error {
@@ -70,14 +99,19 @@ func work(ctx context.Context, s *settings) error {
 		return nil
 	}
 	results, err := results(ctx, s)
+	if results != nil {
+		fmt.Print(report.Markdown(results))
+	}
 	if err != nil {
 		return err
 	}
-	fmt.Print(report.Markdown(results))
-	if s.svg == "" {
-		return nil
+	if s.json != "" {
+		err = results.Write(s.json)
 	}
-	return writeCharts(s.svg, results)
+	if s.svg != "" {
+		err = errors.Join(err, writeCharts(s.svg, results))
+	}
+	return err
 }
 
 // listing names everything that can be picked.
@@ -111,7 +145,8 @@ func pick[T any](kind string, all []T, nameOf func(T) string, names []string) ([
 	return picked, nil
 }
 
-// results reads what was measured, or measures and writes it.
+// results reads what was measured, or measures. When it is interrupted it
+// returns what there is, and an error.
 func results(ctx context.Context, s *settings) (*report.Results, error) {
 	if s.from != "" {
 		return report.Read(s.from)
@@ -119,11 +154,25 @@ func results(ctx context.Context, s *settings) (*report.Results, error) {
 	if runtime.GOOS != "linux" {
 		return nil, errors.New("it measures on Linux only; -from reports what was measured there")
 	}
-	r, err := measure(ctx, s)
-	if err != nil || s.json == "" {
-		return r, err
+	if err := s.writable(); err != nil {
+		return nil, err
 	}
-	return r, r.Write(s.json)
+	return measure(ctx, s)
+}
+
+// writable finds out before it is measured whether its figures can be kept.
+func (s *settings) writable() error {
+	if s.json != "" {
+		f, err := os.OpenFile(s.json, os.O_WRONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	if s.svg != "" {
+		return os.MkdirAll(s.svg, 0o755)
+	}
+	return nil
 }
 
 func writeCharts(dir string, r *report.Results) error {

@@ -49,6 +49,9 @@ func attaching(p *program) bool { return p.isHello() || p.desc.Attach }
 func scaling(p *program) bool { return p.most > 0 }
 
 func (s *section) applies(p *program) bool {
+	if p.calls && s.name != report.Latency && s.name != report.Throughput {
+		return false
+	}
 	if s.takes == nil {
 		return !p.isHello()
 	}

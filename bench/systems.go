@@ -22,12 +22,14 @@ type contestant struct {
 	script string // in systems/node; "" for a Go program in systems/NAME
 	packed bool   // whether the script needs what npm installs
 	most   int    // workers in one parent in the section scale; 0 for not in it
+	calls  bool   // whether only its calls differ from those of another row
 }
 
 // contestants are in the order of the rows.
 var contestants = []contestant{
 	{name: report.Floor, most: 1000},
 	{name: report.Unref, most: 1000},
+	{name: "unref-struct", calls: true},
 	{name: "raw-yamux", module: "github.com/hashicorp/yamux"},
 	{name: "net-rpc"},
 	{name: "go-plugin-netrpc", module: "github.com/hashicorp/go-plugin", most: 100},

@@ -18,7 +18,9 @@ var charts = []chart{
 	{"latency.svg", "Warm call of 64 B, median", Latency, metric("", "unary64.p50", nanoseconds)},
 	{"throughput.svg", "Calls per second, 64 callers on one worker", Throughput, more("", "calls.rate", perSecond)},
 	{"cold.svg", "Cold start to the first reply, median", Cold, metric("", "start.p50", nanoseconds)},
-	{"exit.svg", "Worker's exit after its owner's SIGKILL, 99th percentile", Exit, exit("idle", 0.99)},
+	{"bulk.svg", "64 MiB one-way", Bulk, more("", "push64m", bytesPerSecond)},
+	{"exit.svg", "Idle worker's exit after its owner's SIGKILL, 99th percentile", Exit, exit("idle", 0.99)},
+	{"exit-busy.svg", "Busy worker's exit after its owner's SIGKILL, 99th percentile", Exit, exit("busy", 0.99)},
 	{"memory.svg", "Memory of an idle worker (RSS)", Memory, metric("", "worker.rss", bytesOf)},
 }
 

@@ -49,8 +49,8 @@ const legend = "Each figure is the median of the runs, with the least and the gr
 
 // String is the report's line about where and how it was measured.
 func (e Environment) String() string {
-	return fmt.Sprintf("%s, %d cores, %s, %s, node %s; GOMAXPROCS=%d; runs: %d; load before: %s; %s; `%s`",
-		e.CPU, e.Cores, e.Kernel, e.Go, cmp.Or(e.Node, "not installed"), e.Procs, e.Runs, cmp.Or(e.Load, "unknown"), e.Date, e.Command)
+	return fmt.Sprintf("%s, %d cores, %s, %s, node %s; GOMAXPROCS=%d; runs: %d; load before: %s; %s; commit %s; `%s`",
+		e.CPU, e.Cores, e.Kernel, e.Go, cmp.Or(e.Node, "not installed"), e.Procs, e.Runs, cmp.Or(e.Load, "unknown"), e.Date, cmp.Or(e.Commit, "unknown"), e.Command)
 }
 
 func systemsMarkdown(r *Results) string {

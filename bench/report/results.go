@@ -28,6 +28,7 @@ type Results struct {
 type Environment struct {
 	Date    string `json:"date"`
 	Command string `json:"command"`
+	Commit  string `json:"commit,omitempty"` // of this repository; "" means not known
 	CPU     string `json:"cpu"`
 	Cores   int    `json:"cores"`
 	Kernel  string `json:"kernel"`

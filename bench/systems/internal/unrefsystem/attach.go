@@ -1,4 +1,4 @@
-package main
+package unrefsystem
 
 import (
 	"context"
@@ -24,12 +24,13 @@ func (a address) String() string {
 }
 
 // attached is a connection to a worker that another process started.
-type attached struct {
+type attached[T any] struct {
 	*transport.Conn
+	form    Form[T]
 	address string
 }
 
-func attach(ctx context.Context, text string) (harness.Worker, error) {
+func (f Form[T]) attach(ctx context.Context, text string) (harness.Worker, error) {
 	var a address
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
 		return nil, err
@@ -39,30 +40,31 @@ func attach(ctx context.Context, text string) (harness.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attached{conn, text}, nil
+	return attached[T]{conn, f, text}, nil
 }
 
-func (a attached) Caller(context.Context) (harness.Caller, error) { return a, nil }
+func (a attached[T]) Caller(context.Context) (harness.Caller, error) { return a, nil }
 
-func (a attached) Pid() int { return a.Welcome().Pid }
+func (a attached[T]) Pid() int { return a.Welcome().Pid }
 
-func (a attached) Address() string { return a.address }
+func (a attached[T]) Address() string { return a.address }
 
 // Echo is what client.Call does, on a bare connection.
-func (a attached) Echo(ctx context.Context, payload []byte) ([]byte, error) {
+func (a attached[T]) Echo(ctx context.Context, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, client.DefaultTimeout)
 	defer cancel()
 	var codec transport.Codec
-	body, err := codec.Encode(payload)
+	body, err := codec.Encode(a.form.Wrap(payload))
 	if err != nil {
 		return nil, err
 	}
-	data, err := a.Call(ctx, transport.Request{Method: string(echoMethod), Body: body})
+	data, err := a.Call(ctx, transport.Request{Method: string(a.form.echoMethod()), Body: body})
 	if err != nil {
 		return nil, err
 	}
-	var reply []byte
-	return reply, codec.Decode(data, &reply)
+	var reply T
+	err = codec.Decode(data, &reply)
+	return a.form.Unwrap(reply), err
 }
 
-func (a attached) Push(context.Context, int) error { return errors.ErrUnsupported }
+func (a attached[T]) Push(context.Context, int) error { return errors.ErrUnsupported }

@@ -1,4 +1,4 @@
-package main
+package unrefsystem
 
 import (
 	"context"
@@ -12,32 +12,36 @@ import (
 // chunk is the size of a push's messages: larger ones gain nothing more.
 const chunk = 512 << 10
 
-type worker struct{ *client.Worker }
+type worker[T any] struct {
+	*client.Worker
+	form Form[T]
+}
 
-func start(ctx context.Context) (harness.Worker, error) {
+func (f Form[T]) start(ctx context.Context) (harness.Worker, error) {
 	d := client.Dialer{MaxMessage: maxMessage}
 	w, err := d.Start(ctx, lifecycle.Self(name))
 	if err != nil {
 		return nil, err
 	}
-	return worker{w}, nil
+	return worker[T]{w, f}, nil
 }
 
-func (w worker) Caller(context.Context) (harness.Caller, error) { return caller{w.Worker}, nil }
+func (w worker[T]) Caller(context.Context) (harness.Caller, error) { return caller[T](w), nil }
 
-func (w worker) Address() string {
+func (w worker[T]) Address() string {
 	p := w.Process()
 	return address{Socket: p.Socket(), Secret: p.Secret(), Instance: p.ID()}.String()
 }
 
-type caller struct{ w *client.Worker }
+type caller[T any] worker[T]
 
-func (c caller) Echo(ctx context.Context, payload []byte) ([]byte, error) {
-	return client.Call(ctx, c.w, echoMethod, payload)
+func (c caller[T]) Echo(ctx context.Context, payload []byte) ([]byte, error) {
+	reply, err := client.Call(ctx, c.Worker, c.form.echoMethod(), c.form.Wrap(payload))
+	return c.form.Unwrap(reply), err
 }
 
-func (c caller) Push(ctx context.Context, size int) error {
-	s, err := client.Open(ctx, c.w, pushMethod)
+func (c caller[T]) Push(ctx context.Context, size int) error {
+	s, err := client.Open(ctx, c.Worker, pushMethod)
 	if err != nil {
 		return err
 	}

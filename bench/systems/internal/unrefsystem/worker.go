@@ -1,4 +1,4 @@
-package main
+package unrefsystem
 
 import (
 	"context"
@@ -11,17 +11,17 @@ import (
 )
 
 // serve is the worker, and never returns.
-func serve() {
+func (f Form[T]) serve() {
 	var mux server.Mux
-	server.Handle(&mux, echoMethod, echo)
+	server.Handle(&mux, f.echoMethod(), f.echo)
 	server.HandleBidi(&mux, pushMethod, sink)
 	stop := harness.Profile("worker")
 	s := server.Server{Mux: &mux, MaxMessage: maxMessage, Teardown: func(context.Context) { stop() }}
 	s.Main()
 }
 
-func echo(_ context.Context, payload transport.Chunk) (transport.Chunk, error) {
-	return harness.Echo(payload), nil
+func (f Form[T]) echo(_ context.Context, request T) (T, error) {
+	return f.Wrap(harness.Echo(f.Unwrap(request))), nil
 }
 
 // sink confirms what comes.
