@@ -24,12 +24,14 @@ type buffer struct {
 
 var (
 	usual = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1024)} }}
-	large [5]sync.Pool // of buffers with a capacity of maxUsual<<i or more
+	large [4]sync.Pool // of buffers with a capacity of minLarge<<i or more
 )
 
+const minLarge = 2 * maxUsual
+
 // class returns which of the large pools is for n bytes, the next lower power of
-// two.
-func class(n int) int { return bits.Len(uint(n/maxUsual)) - 1 }
+// two, and is negative if none is.
+func class(n int) int { return bits.Len(uint(n/minLarge)) - 1 }
 
 func getBuffer() *buffer {
 	b := usual.Get().(*buffer)
@@ -40,12 +42,14 @@ func getBuffer() *buffer {
 // free allows the buffer to be used again. What was read from it must not be
 // looked at any more. Freeing none is harmless.
 func (b *buffer) free() {
-	switch {
-	case b == nil || cap(b.b) > maxKept:
-	case cap(b.b) <= maxUsual:
+	if b == nil {
+		return
+	}
+	switch size := cap(b.b); {
+	case size <= maxUsual:
 		usual.Put(b)
-	default:
-		large[class(cap(b.b))].Put(b)
+	case size >= minLarge && size <= maxKept:
+		large[class(size)].Put(b)
 	}
 }
 
@@ -60,7 +64,7 @@ func (b *buffer) reserve(n int) {
 		c := class(size-1) + 1
 		other, _ := large[c].Get().(*buffer)
 		if other == nil {
-			other = &buffer{b: make([]byte, 0, maxUsual<<c)}
+			other = &buffer{b: make([]byte, 0, minLarge<<c)}
 		}
 		b.b, other.b = append(other.b[:0], b.b...), b.b
 		other.free()

@@ -105,6 +105,7 @@ func newConn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Conn, error) 
 		closing: make(chan struct{}),
 		calls:   make(map[uint64]*waiter),
 	}
+	c.shrinker.tasks = &c.tasks
 	c.lane = newLane(&c.tasks, c.handle)
 	wire := newWire(conn, c.lane, c.lend)
 	c.wire = wire

@@ -16,6 +16,11 @@ const (
 	maxPaces = 256 // methods that are watched, because a caller can name any
 )
 
+// lateCredit is that of a method which has held up others: it takes as many calls
+// that keep within the time until it is trusted again, so that one that waits
+// every now and then costs the others little.
+const lateCredit credit = -1000
+
 // pace is what is known of how long a method's calls take.
 type pace struct{ quick, tiny credit }
 
@@ -33,9 +38,10 @@ const (
 func (c credit) enough() bool { return c >= enoughCredit }
 
 func (c *credit) note(kept bool) {
-	if kept {
+	switch {
+	case kept:
 		*c = min(*c+1, maxCredit)
-	} else {
+	case *c > 0:
 		*c /= 2
 	}
 }
@@ -78,6 +84,7 @@ func (c *ServerConn) lend(more bool) bool {
 		return false
 	}
 	c.pending = nil
+	c.carried.Store(call.pace)
 	baton := (call.tiny || !more) && c.wire.baton.lendable() && c.wire.baton.move(loop, handler)
 	if c.dispatch(job{call, baton}) != nil && baton {
 		c.wire.baton.move(handler, loop)
@@ -93,19 +100,18 @@ func (c *ServerConn) handle(j job) {
 			c.lane.flushQueued()
 		}
 	}()
-	for j.call != nil {
-		if j.call.batched = j.baton; j.baton {
-			c.carried.Store(j.call.pace)
-		} else {
+	for handedOver := true; j.call != nil; {
+		if handedOver { // which took its time
 			j.call.began = time.Now()
 		}
+		j.call.batched = j.baton
 		c.run(j.call, c.answerOnLane)
 		if j.baton {
 			j = c.readOn()
 		} else {
 			j.call = nil
 		}
-		if j.call == nil {
+		if handedOver = j.call == nil; handedOver {
 			j = c.await()
 		}
 	}
@@ -140,17 +146,20 @@ func (c *ServerConn) readOn() job {
 		c.wire.giveBack(nil)
 		return job{call: call}
 	}
+	c.carried.Store(call.pace)
 	c.wire.baton.move(reader, handler)
 	return job{call, true}
 }
 
-// late runs when the baton was taken from a handler: its method is trusted no
+// late runs when the baton is taken from a handler: its method is trusted no
 // more, or calls of it that follow would each hold up the others for as long.
+// That handler may still find the baton with a later one, and take it from
+// there, which is as good: one of them reads.
 func (c *ServerConn) late() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.carried.Load(); p != nil {
-		*p = pace{}
+		*p = pace{tiny: lateCredit}
 	}
 }
 

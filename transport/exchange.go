@@ -113,11 +113,17 @@ func (c *Conn) transact(stream *yamux.Stream, id uint64, frame *buffer, progress
 	if !progress.CompareAndSwap(exchangeWaiting, exchangeBegun) && progress.Load() != exchangeBegun {
 		return reply{}, ErrNotSent
 	}
-	if _, err := stream.Write(frame.frame()); err != nil {
-		return reply{}, err
+	_, unwritten := stream.Write(frame.frame())
+	switch {
+	case unwritten == nil:
+		frame.free()
+	case !errors.Is(unwritten, yamux.ErrSessionShutdown): // which also comes after a write that was answered
+		return reply{}, unwritten
 	}
-	frame.free()
 	r, err := c.readFrame(stream, id)
+	if err != nil && unwritten != nil {
+		err = unwritten
+	}
 	if err == nil && r.typ != frameResult && r.typ != frameFail {
 		err = fmt.Errorf("%w: frame of type %d as an answer", ErrProtocol, r.typ)
 	}

@@ -149,7 +149,7 @@ func TestACollectedAnswerDoesNotWaitForTheNextHandler(t *testing.T) {
 	await(t, "the end of the trust in the method that waits", func() bool {
 		sc.mu.Lock()
 		defer sc.mu.Unlock()
-		return *sc.paces["wait"] == pace{} && sc.paces["echo"].tiny.enough()
+		return *sc.paces["wait"] == pace{tiny: lateCredit}
 	})
 	put(t, r.lane, header{typ: frameCancel, id: 2}, cancelCaller)
 	h, payload := get(t, r.lane)

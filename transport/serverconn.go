@@ -58,7 +58,7 @@ type ServerConn struct {
 	idle     atomic.Int32 // handlers that wait
 
 	pending *Call                // of whoever has the baton: may be run with it
-	carried atomic.Pointer[pace] // of the call that was run last with the baton
+	carried atomic.Pointer[pace] // of the call that was given the baton last
 
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
@@ -109,6 +109,7 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 	if c.maxCall == 0 {
 		c.maxCall = DefaultMaxCalls
 	}
+	c.shrinker.tasks = &c.tasks
 	c.lane = newLane(&c.tasks, nil)
 	c.wire = newWire(conn, c.lane, c.lend)
 	c.wire.baton.late = c.late

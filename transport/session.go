@@ -82,6 +82,8 @@ const idleBuffers = time.Second
 // while. To free and grow them for each message would cost more than to fill
 // them.
 type shrinker struct {
+	tasks *tasks
+
 	mu      sync.Mutex // protects what follows
 	used    map[*yamux.Stream]struct{}
 	timer   *time.Timer
@@ -104,13 +106,18 @@ func (s *shrinker) note(stream *yamux.Stream) {
 	s.used[stream] = struct{}{}
 }
 
+// shrink leaves the work to a goroutine, because yamux holds a stream for as long
+// as the other side takes to write a frame.
 func (s *shrinker) shrink() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for stream := range s.used {
-		stream.Shrink()
-	}
-	clear(s.used)
+	used := s.used
+	s.used = nil
+	s.mu.Unlock()
+	s.tasks.start(func() {
+		for stream := range used {
+			stream.Shrink()
+		}
+	})
 }
 
 func (s *shrinker) stop() {

@@ -51,7 +51,12 @@ func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error)
 	frame.stamp(id)
 	s := &Stream{c: c, id: id, frames: make(chan reply), quit: make(chan struct{}), ended: make(chan struct{})}
 	s.sending.Store(!end)
-	s.deadline, _ = ctx.Deadline()
+	switch {
+	case req.Timeout > 0:
+		s.deadline = time.Now().Add(req.Timeout)
+	case req.Timeout == 0:
+		s.deadline, _ = ctx.Deadline()
+	}
 	if err := s.open(ctx, frame); err != nil {
 		return nil, err
 	}

@@ -397,3 +397,21 @@ func TestAStreamOfAClosedConnectionCanStillBeUsedWithoutHarm(t *testing.T) {
 	_, err := s.Recv(t.Context())
 	wantErr(t, err, ErrClosed)
 }
+
+// The worker cuts a stream at the end of its time, which is no fault of the
+// connection, wherever the limit comes from.
+func TestAStreamsTimeoutEndsTheStreamOnly(t *testing.T) {
+	c, _ := pair(t, echo)
+	s, err := c.Open(t.Context(), Request{Method: "flood", Timeout: 50 * time.Millisecond}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of the stream's time", s.expired)
+	for err == nil {
+		_, err = s.Recv(within(t, patience))
+	}
+	wantErr(t, err, context.DeadlineExceeded)
+	if _, err := c.Call(t.Context(), Request{Method: "echo"}); err != nil {
+		t.Errorf("a call afterwards: %v", err)
+	}
+}
