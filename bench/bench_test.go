@@ -166,6 +166,29 @@ func TestTheListNamesEverySystemAndSection(t *testing.T) {
 	}
 }
 
+func TestEverySystemInGoAnswers(t *testing.T) {
+	needsLinux(t)
+	s := quick(t.TempDir())
+	s.systems = nil
+	for _, c := range contestants {
+		if c.script == "" && c.name != report.Hello {
+			s.systems = append(s.systems, c.name)
+		}
+	}
+	if err := work(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.Read(s.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range s.systems {
+		if m := r.Measurement(report.Latency, name); len(m.Runs) != 1 || m.Runs[0]["unary64.p50"] <= 0 || m.Runs[0]["unary64k.p50"] <= 0 {
+			t.Errorf("%s: no latency was measured: %+v", name, m)
+		}
+	}
+}
+
 // The charts in the README and the table of goals in docs/performance.md show
 // what is in results.json.
 func TestWhatIsShownIsWhatWasMeasured(t *testing.T) {

@@ -111,7 +111,21 @@ func work(ctx context.Context, s *settings) error {
 	if s.svg != "" {
 		err = errors.Join(err, writeCharts(s.svg, results))
 	}
+	if s.from == "" {
+		err = errors.Join(err, failures(results))
+	}
 	return err
+}
+
+// failures says which systems could not be measured in a section.
+func failures(r *report.Results) error {
+	var errs []error
+	for _, m := range r.Measurements {
+		if why := m.Notes[""]; why != "" {
+			errs = append(errs, fmt.Errorf("%s, section %s: %s", m.System, m.Section, why))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // listing names everything that can be picked.

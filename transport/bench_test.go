@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -86,17 +87,27 @@ func (s *sink) finish(p []byte, _ bool) error { s.n.Add(int64(len(p))); return n
 
 func benchmarkLane(b *testing.B, callers int) {
 	var tasks tasks
-	l := newLane(&tasks, nil)
-	l.out, l.window = &sink{}, 1<<60
+	l, out := newLane(&tasks, nil), new(sink)
+	l.out, l.window = out, 1<<60
 	payload := make([]byte, 64)
-	b.SetParallelism(callers)
 	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			l.send(1, newFrame(header{typ: frameResult, id: 1}, payload), false)
-		}
-	})
+	var sent atomic.Int64
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for sent.Add(1) <= int64(b.N) {
+				_ = l.send(1, newFrame(header{typ: frameResult, id: 1}, payload), false)
+			}
+		})
+	}
+	all.Wait()
+	if err := l.drain(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 	tasks.wait()
+	if least := int64(b.N * (headerSize + len(payload))); out.n.Load() < least {
+		b.Errorf("%d bytes were written, and %d frames have at least %d", out.n.Load(), b.N, least)
+	}
 }
 
 func BenchmarkLane1(b *testing.B)  { benchmarkLane(b, 1) }
