@@ -117,7 +117,7 @@ func TestTimeoutBoundsWritesToAWorkerThatDoesNotRead(t *testing.T) {
 
 func TestTimeoutBoundsCallsOnAStoppedWorkerHoweverFullItsSocketIs(t *testing.T) {
 	w := start(t)
-	syscall.Kill(w.Pid(), syscall.SIGSTOP)
+	suspend(t, w.Pid())
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
