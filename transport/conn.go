@@ -107,10 +107,9 @@ func newConn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Conn, error) 
 	}
 	c.shrinker.tasks = &c.tasks
 	c.lane = newLane(&c.tasks, c.handle)
-	wire := newWire(conn, c.lane, c.lend)
-	c.wire = wire
-	close(wire.ready)
-	if c.session, err = yamux.Client(wire, yamuxConfig()); err != nil {
+	c.wire = newWire(conn, c.lane, c.lend)
+	close(c.wire.ready)
+	if c.session, err = yamux.Client(c.wire, yamuxConfig()); err != nil {
 		return nil, err
 	}
 	// The stream itself is never used: the lane's data goes past yamux.

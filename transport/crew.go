@@ -163,6 +163,18 @@ func (c *ServerConn) late() {
 	}
 }
 
+// weigh decides whether a call on the lane, which is in flight, may be run by who
+// reads; mu is held.
+func (c *ServerConn) weigh(call *Call) {
+	p := c.paceOf(call.Method)
+	if p == nil {
+		return
+	}
+	call.pace = p
+	call.tiny = p.tiny.enough()
+	call.quick = call.tiny || len(c.calls) == 1 && p.quick.enough()
+}
+
 // paceOf returns what is known of a method, nil if it is not watched; mu is
 // held.
 func (c *ServerConn) paceOf(method string) *pace {

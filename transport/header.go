@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"time"
 	"unicode/utf8"
 )
 
@@ -38,13 +37,9 @@ const (
 
 // appendHeader appends the header of a request that has been checked.
 func (r *Request) appendHeader(ctx context.Context, b []byte) []byte {
-	timeout := max(0, int64(r.Timeout))
-	if deadline, ok := ctx.Deadline(); ok && r.Timeout == 0 {
-		timeout = max(1, int64(time.Until(deadline)))
-	}
 	b = append(b, cborArray|3)
 	b = appendText(b, r.Method)
-	b = appendItem(b, cborUint, uint64(timeout))
+	b = appendItem(b, cborUint, uint64(r.limit(ctx)))
 	if r.Metadata == nil {
 		return append(b, cborNull)
 	}

@@ -42,10 +42,8 @@ func (c *ServerConn) begin(ctx context.Context, call *Call) *Error {
 	f := &call.flight
 	f.ender = &call.context
 	c.calls[call.id] = f
-	if p := c.paceOf(call.Method); p != nil {
-		call.pace = p
-		call.tiny = p.tiny.enough()
-		call.quick = call.tiny || len(c.calls) == 1 && p.quick.enough()
+	if call.stream == nil {
+		c.weigh(call)
 	}
 	if i := slices.Index(c.early, call.id); i >= 0 {
 		c.early = slices.Delete(c.early, i, i+1)

@@ -134,9 +134,8 @@ func TestACollectedAnswerDoesNotWaitForTheNextHandler(t *testing.T) {
 	trust(sc, "wait")
 	var batch []byte
 	for id, method := range []string{"echo", "wait", "echo"} {
-		body := request(method, 'x')
-		batch = header{typ: frameRequest, flags: flagEnd, id: uint64(id + 1), length: uint32(len(body))}.append(batch)
-		batch = append(batch, body...)
+		frame := newFrame(header{typ: frameRequest, flags: flagEnd, id: uint64(id + 1)}, request(method, 'x'))
+		batch = append(batch, frame.frame()...)
 	}
 	if _, err := r.lane.Write(batch); err != nil {
 		t.Fatal(err)

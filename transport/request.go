@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,14 @@ type Request struct {
 	// the worker only. Zero means what remains of the time of the context that
 	// the call is made with; negative means none.
 	Timeout time.Duration
+}
+
+// limit returns how long the call may take from now on, 0 for any time.
+func (r *Request) limit(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok && r.Timeout == 0 {
+		return max(1, time.Until(deadline))
+	}
+	return max(0, r.Timeout)
 }
 
 // maxMethod is the longest name of a method, in bytes. Errors repeat the name,

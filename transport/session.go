@@ -84,8 +84,8 @@ const idleBuffers = time.Second
 type shrinker struct {
 	tasks *tasks
 
-	mu      sync.Mutex // protects what follows
-	used    map[*yamux.Stream]struct{}
+	mu      sync.Mutex                 // protects what follows
+	used    map[*yamux.Stream]struct{} // since the timer was set; nil while it is not
 	timer   *time.Timer
 	stopped bool
 }
@@ -99,8 +99,6 @@ func (s *shrinker) note(stream *yamux.Stream) {
 	}
 	if s.used == nil {
 		s.used = make(map[*yamux.Stream]struct{})
-	}
-	if len(s.used) == 0 {
 		s.timer = rearm(s.timer, idleBuffers, s.shrink)
 	}
 	s.used[stream] = struct{}{}

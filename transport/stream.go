@@ -51,11 +51,8 @@ func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error)
 	frame.stamp(id)
 	s := &Stream{c: c, id: id, frames: make(chan reply), quit: make(chan struct{}), ended: make(chan struct{})}
 	s.sending.Store(!end)
-	switch {
-	case req.Timeout > 0:
-		s.deadline = time.Now().Add(req.Timeout)
-	case req.Timeout == 0:
-		s.deadline, _ = ctx.Deadline()
+	if limit := req.limit(ctx); limit > 0 {
+		s.deadline = time.Now().Add(limit)
 	}
 	if err := s.open(ctx, frame); err != nil {
 		return nil, err
