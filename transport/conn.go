@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/hashicorp/yamux"
@@ -36,6 +37,7 @@ type DialConfig struct {
 // concurrent use.
 type Conn struct {
 	welcome Welcome
+	output  *os.File
 	session *yamux.Session
 	wire    *wire
 	lane    *lane
@@ -91,12 +93,13 @@ func Dial(ctx context.Context, path string, cfg DialConfig) (*Conn, error) {
 
 func newConn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Conn, error) {
 	cfg.Hello.MaxMessage = maxMessage(cfg.MaxMessage)
-	welcome, err := handshake(ctx, conn, cfg.Hello)
+	welcome, output, err := handshake(ctx, conn, cfg.Hello)
 	if err != nil {
 		return nil, err
 	}
 	c := &Conn{
 		welcome: welcome,
+		output:  output,
 		max:     maxMessage(cfg.MaxMessage),
 		peerMax: welcome.MaxMessage,
 		bell:    cfg.Bell,
@@ -109,36 +112,56 @@ func newConn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Conn, error) 
 	c.lane = newLane(&c.tasks, c.handle)
 	c.wire = newWire(conn, c.lane, c.lend)
 	close(c.wire.ready)
-	if c.session, err = yamux.Client(c.wire, yamuxConfig()); err != nil {
-		return nil, err
-	}
-	// The stream itself is never used: the lane's data goes past yamux.
-	if _, err := c.session.OpenStream(); err != nil {
-		c.session.Close()
+	if err := c.open(); err != nil {
+		if output != nil {
+			output.Close()
+		}
 		return nil, fmt.Errorf("open the call lane: %w", err)
 	}
 	c.tasks.start(c.watch)
 	return c, nil
 }
 
+// open begins the session with the call lane. The lane's stream itself is never
+// used: its data goes past yamux.
+func (c *Conn) open() (err error) {
+	if c.session, err = yamux.Client(c.wire, yamuxConfig()); err != nil {
+		return err
+	}
+	if _, err = c.session.OpenStream(); err != nil {
+		c.session.Close()
+	}
+	return err
+}
+
 // handshake greets within ctx.
-func handshake(ctx context.Context, conn net.Conn, hello Hello) (Welcome, error) {
+func handshake(ctx context.Context, conn net.Conn, hello Hello) (Welcome, *os.File, error) {
 	if err := checkPeer(conn); err != nil {
-		return Welcome{}, err
+		return Welcome{}, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(past) })
-	welcome, err := greet(conn, hello)
-	if !stop() {
-		err = ctx.Err()
+	welcome, output, err := greet(conn, hello)
+	if !stop() && err == nil {
+		if output != nil {
+			output.Close()
+		}
+		output, err = nil, ctx.Err()
 	}
 	if _, refused := errors.AsType[*MismatchError](err); err != nil && !refused && !errors.Is(err, ErrProtocol) {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		err = fmt.Errorf("%w: %w", ErrNoHandshake, err)
 	}
-	return welcome, err
+	return welcome, output, err
 }
 
 // Welcome returns what the worker said of itself.
 func (c *Conn) Welcome() Welcome { return c.welcome }
+
+// Output returns the file of the worker's output if the hello asked for it with
+// [FeatureOutput] and it came along, else nil. It is the caller's to close.
+func (c *Conn) Output() *os.File { return c.output }
 
 // Done is closed when the connection has ended, for whatever reason.
 func (c *Conn) Done() <-chan struct{} { return c.done }

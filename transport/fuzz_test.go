@@ -33,10 +33,10 @@ func FuzzHandshake(f *testing.F) {
 	}
 	f.Add([]byte("unrf\x01\x01Y\x00\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := receive(scripted{in: bytes.NewReader(data)}, Welcome{Name: "n"}, nil); err != nil {
+		if _, err := receive(scripted{in: bytes.NewReader(data)}, AcceptConfig{Self: Welcome{Name: "n"}}); err != nil {
 			_ = err.Error()
 		}
-		if _, err := greet(scripted{in: bytes.NewReader(data)}, Hello{}); err != nil {
+		if _, _, err := greet(scripted{in: bytes.NewReader(data)}, Hello{}); err != nil {
 			_ = err.Error()
 		}
 	})
@@ -107,7 +107,7 @@ func FuzzLane(f *testing.F) {
 				})
 			}
 		}()
-		if _, err := greet(caller, Hello{MaxMessage: 1 << 20}); err != nil {
+		if _, _, err := greet(caller, Hello{MaxMessage: 1 << 20}); err != nil {
 			t.Fatal(err)
 		}
 		c := &rawCaller{t: t, session: must(newSession(caller))}

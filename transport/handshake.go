@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -43,9 +44,23 @@ type Hello struct {
 
 	// MaxMessage is the largest message, in bytes, that the sender of the
 	// hello takes.
-	MaxMessage int      `cbor:"max_message"`
-	Features   []string `cbor:"features"`
+	MaxMessage int `cbor:"max_message"`
+
+	// Features are what the caller wants besides, see [FeatureOutput] and
+	// [FeatureObserver]. Unknown ones are ignored.
+	Features []string `cbor:"features"`
 }
+
+// The optional abilities that a handshake can name.
+const (
+	// FeatureOutput in a hello asks for the file that holds the worker's
+	// output; in a welcome it says that the file came along.
+	FeatureOutput = "output"
+
+	// FeatureObserver in a hello says that the caller looks after workers and
+	// is no client of this one: it does not keep an idle worker from leaving.
+	FeatureObserver = "observer"
+)
 
 // Welcome is the worker's answer to a [Hello] that it accepts.
 type Welcome struct {
@@ -130,6 +145,11 @@ func readHandshake(r io.Reader) (preamble, []byte, error) {
 	if _, err := io.ReadFull(r, b[:]); err != nil {
 		return preamble{}, nil, noEOF(err)
 	}
+	return readBody(r, b)
+}
+
+// readBody reads what follows the preamble.
+func readBody(r io.Reader, b [preambleSize]byte) (preamble, []byte, error) {
 	p := preamble{a: b[4], b: b[5], kind: b[6], length: binary.BigEndian.Uint32(b[8:])}
 	switch {
 	case !bytes.Equal(b[:4], magic[:]):
@@ -144,12 +164,28 @@ func readHandshake(r io.Reader) (preamble, []byte, error) {
 	return p, body, nil
 }
 
-// greet shakes hands as the caller.
-func greet(conn net.Conn, hello Hello) (Welcome, error) {
+// greet shakes hands as the caller. The file, nil if there is none, is what the
+// worker handed over.
+func greet(conn net.Conn, hello Hello) (Welcome, *os.File, error) {
 	if err := writeHandshake(conn, preamble{a: minVersion, b: maxVersion, kind: connSession}, hello); err != nil {
-		return Welcome{}, err
+		return Welcome{}, nil, err
 	}
-	p, body, err := readHandshake(conn)
+	var b [preambleSize]byte
+	file, err := readWithFile(conn, b[:])
+	if err != nil {
+		return Welcome{}, nil, noEOF(err)
+	}
+	welcome, err := readAnswer(conn, b)
+	if err != nil && file != nil {
+		file.Close()
+		file = nil
+	}
+	return welcome, file, err
+}
+
+// readAnswer reads the rest of the worker's message.
+func readAnswer(conn net.Conn, b [preambleSize]byte) (Welcome, error) {
+	p, body, err := readBody(conn, b)
 	if err != nil {
 		return Welcome{}, err
 	}
@@ -170,8 +206,8 @@ func greet(conn net.Conn, hello Hello) (Welcome, error) {
 	return welcome, nil
 }
 
-// receive shakes hands as the worker, which is identified by self.
-func receive(conn net.Conn, self Welcome, secret []byte) (Hello, error) {
+// receive shakes hands as the worker.
+func receive(conn net.Conn, cfg AcceptConfig) (Hello, error) {
 	p, body, err := readHandshake(conn)
 	if err != nil {
 		return Hello{}, err
@@ -182,13 +218,28 @@ func receive(conn net.Conn, self Welcome, secret []byte) (Hello, error) {
 		if err := (Codec{}).Decode(body, &hello); err != nil {
 			return Hello{}, fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
-		refusal = checkHello(hello, self, secret)
+		refusal = checkHello(hello, cfg.Self, cfg.Secret)
 	}
 	if refusal != nil {
 		return Hello{}, errors.Join(refusal, writeHandshake(conn, preamble{kind: p.kind}, refusal))
 	}
-	self.Version = int(min(p.b, maxVersion))
-	return hello, writeHandshake(conn, preamble{a: byte(self.Version), kind: p.kind}, self)
+	if cfg.Admit != nil {
+		if err := cfg.Admit(hello); err != nil {
+			return Hello{}, err
+		}
+	}
+	return hello, sendWelcome(conn, p, cfg, hello)
+}
+
+// sendWelcome sends the welcome, and with it the file if the caller wants it.
+func sendWelcome(conn net.Conn, p preamble, cfg AcceptConfig, hello Hello) error {
+	cfg.Self.Version = int(min(p.b, maxVersion))
+	answer := preamble{a: byte(cfg.Self.Version), kind: p.kind}
+	if cfg.Output == nil || !slices.Contains(hello.Features, FeatureOutput) || !canSendFile(conn) {
+		return writeHandshake(conn, answer, cfg.Self)
+	}
+	cfg.Self.Features = append(slices.Clip(cfg.Self.Features), FeatureOutput)
+	return writeHandshake(fileWriter{conn, cfg.Output}, answer, cfg.Self)
 }
 
 func checkVersion(p preamble) *MismatchError {

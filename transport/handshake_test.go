@@ -111,7 +111,7 @@ func TestAWorkerRefusesVersionsAndKindsThatItDoesNotSpeak(t *testing.T) {
 
 func TestAWorkerTakesTheHighestCommonVersion(t *testing.T) {
 	c, w := net.Pipe()
-	go receive(w, Welcome{}, nil)
+	go receive(w, AcceptConfig{})
 	if err := writeHandshake(c, preamble{a: 0, b: 9, kind: connSession}, Hello{}); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestACallerRefusesAVersionThatItDoesNotSpeak(t *testing.T) {
 		readHandshake(w)
 		writeHandshake(w, preamble{a: 9, kind: connSession}, Welcome{})
 	}()
-	_, err := greet(c, Hello{})
+	_, _, err := greet(c, Hello{})
 	wantErr(t, err, ErrVersion)
 }
 
@@ -136,7 +136,7 @@ func TestUnknownFieldsInAHandshakeAreIgnored(t *testing.T) {
 		readHandshake(w)
 		writeHandshake(w, preamble{a: 1, kind: connSession}, map[string]any{"name": "n", "shoe_size": 43})
 	}()
-	if welcome, err := greet(c, Hello{}); err != nil || welcome.Name != "n" {
+	if welcome, _, err := greet(c, Hello{}); err != nil || welcome.Name != "n" {
 		t.Errorf("got %+v, %v", welcome, err)
 	}
 }

@@ -18,7 +18,8 @@ type Listener struct {
 }
 
 // Listen listens on a Unix socket at path. The path shows the socket only once
-// it takes connections, and replaces what was there before at one blow.
+// it takes connections, and replaces what was there before at one blow, unless
+// that takes connections itself: then it is [syscall.EADDRINUSE].
 func Listen(path string) (*Listener, error) {
 	ul, err := bind(path)
 	if err != nil {

@@ -44,6 +44,7 @@ func TestListenReplacesAStaleSocket(t *testing.T) {
 func TestCloseRemovesOnlyItsOwnSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	listen := func() *Listener {
+		os.Remove(path) // which Listen itself does only to sockets that are dead
 		l, err := Listen(path)
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +94,7 @@ func TestAPathShowsOnlyListeningSockets(t *testing.T) {
 			conn, err := net.Dial("unix", path)
 			if err == nil {
 				conn.Close()
-			} else if !errors.Is(err, syscall.EAGAIN) {
+			} else if !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("connect: %v", err)
 				return
 			}
@@ -101,6 +102,7 @@ func TestAPathShowsOnlyListeningSockets(t *testing.T) {
 	})
 	old := []*Listener{l}
 	for range 200 {
+		os.Remove(path)
 		next, err := Listen(path)
 		if err != nil {
 			t.Fatal(err)
@@ -113,6 +115,24 @@ func TestAPathShowsOnlyListeningSockets(t *testing.T) {
 		l.Close()
 	}
 	last = old[len(old)-1]
+}
+
+// LESSONS 15: a foreign live socket at our path is not unlinked.
+func TestListenLeavesALiveSocketAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	foreign, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer foreign.Close()
+	if _, err := Listen(path); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v", err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the foreign socket: %v", err)
+	}
+	conn.Close()
 }
 
 func TestListenNamesThePath(t *testing.T) {

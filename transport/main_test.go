@@ -226,7 +226,7 @@ func newRawCaller(t testing.TB, acc AcceptConfig, handle Handler) (*rawCaller, *
 	t.Helper()
 	caller, worker := socket(t)
 	accepted := serve(t, worker, acc, handle)
-	if _, err := greet(caller, Hello{MaxMessage: DefaultMaxMessage}); err != nil {
+	if _, _, err := greet(caller, Hello{MaxMessage: DefaultMaxMessage}); err != nil {
 		t.Fatal(err)
 	}
 	session, err := newSession(caller)
@@ -269,7 +269,7 @@ func newRawWorker(t testing.TB, cfg DialConfig) (*Conn, *rawWorker) {
 	t.Cleanup(func() { worker.Close() })
 	shaken := make(chan error, 1)
 	go func() {
-		_, err := receive(worker, Welcome{MaxMessage: DefaultMaxMessage}, nil)
+		_, err := receive(worker, AcceptConfig{Self: Welcome{MaxMessage: DefaultMaxMessage}})
 		shaken <- err
 	}()
 	c, err := newConn(t.Context(), caller, cfg)

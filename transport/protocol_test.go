@@ -249,7 +249,7 @@ func TestTheOtherExamplesInTheDocHold(t *testing.T) {
 	c, w := net.Pipe()
 	refused := make(chan error, 1)
 	go func() {
-		_, err := receive(w, Welcome{Build: "b1"}, nil)
+		_, err := receive(w, AcceptConfig{Self: Welcome{Build: "b1"}})
 		refused <- err
 	}()
 	if err := writeHandshake(c, preamble{a: 1, b: 1, kind: connSession}, Hello{Build: "b2"}); err != nil {
@@ -257,7 +257,7 @@ func TestTheOtherExamplesInTheDocHold(t *testing.T) {
 	}
 	same(t, "refusal", c, doc["refusal"])
 	wantErr(t, receiveFrom(t, "the refusal", refused), ErrBuild)
-	_, err := greet(scripted{in: bytes.NewReader(doc["refusal"])}, Hello{})
+	_, _, err := greet(scripted{in: bytes.NewReader(doc["refusal"])}, Hello{})
 	if e, _ := errors.AsType[*MismatchError](err); e == nil || *e != (MismatchError{"build", "b2", "b1"}) {
 		t.Errorf("got %v", err)
 	}

@@ -78,7 +78,7 @@ func breakCaller(t *testing.T, act func(*testing.T, *rawCaller), want error) {
 		}
 		served <- err
 	}()
-	if _, err := greet(caller, Hello{}); err != nil {
+	if _, _, err := greet(caller, Hello{}); err != nil {
 		t.Fatal(err)
 	}
 	session, err := newSession(caller)
@@ -325,7 +325,7 @@ func TestACallerThatNeverOpensTheLaneIsDroppedAtTheDeadline(t *testing.T) {
 		_, err := Accept(within(t, 50*time.Millisecond), worker, AcceptConfig{})
 		accepted <- err
 	}()
-	if _, err := greet(caller, Hello{}); err != nil {
+	if _, _, err := greet(caller, Hello{}); err != nil {
 		t.Fatal(err)
 	}
 	wantErr(t, receiveFrom(t, "the end of Accept", accepted), context.DeadlineExceeded)

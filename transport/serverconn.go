@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,16 @@ type AcceptConfig struct {
 	// MaxCalls limits the calls in flight on this connection; more are refused
 	// with [CodeExhausted]. Zero means [DefaultMaxCalls], negative means none.
 	MaxCalls int
+
+	// Admit, if not nil, is called when the caller's hello is in order and
+	// before it is answered. What a caller does before the answer it can do
+	// again elsewhere: if Admit returns an error the connection is closed
+	// without one, and Accept returns that error.
+	Admit func(Hello) error
+
+	// Output is handed to callers that ask for it with [FeatureOutput], where
+	// the system can do that. Nil means none.
+	Output *os.File
 }
 
 // Handler answers a call with an encoded reply or an error. It runs in a
@@ -89,7 +100,7 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 	}
 	cfg.Self.MaxMessage = maxMessage(cfg.MaxMessage)
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(past) })
-	hello, err := receive(conn, cfg.Self, cfg.Secret)
+	hello, err := receive(conn, cfg)
 	if !stop() {
 		return nil, ctx.Err()
 	}
