@@ -43,6 +43,26 @@ type Dialer struct {
 	// visible by default. A slow logger loses output and says how much; it
 	// never slows a worker.
 	Logger logrus.FieldLogger
+
+	// PastOutput is how much, in bytes, of what an attached worker has printed
+	// before goes to the logger, from the first whole line on. Zero means
+	// nothing; negative means all that is kept, about 4 to 8 MiB. A worker that
+	// was started just now shows everything.
+	PastOutput int64
+
+	// AnswerTimeout is how long [Dialer.Attach] waits for a worker that takes
+	// the connection and does not answer, because it is stopped or hangs, before
+	// it kills and replaces it. Zero means 10 s; negative means no limit but
+	// the context.
+	AnswerTimeout time.Duration
+
+	// Observer makes connections that do not count as clients: an idle worker
+	// leaves all the same.
+	Observer bool
+
+	// RuntimeDir is where [Dialer.Find] and [Dialer.List] look for workers.
+	// Empty means the default of [lifecycle.RuntimeDir].
+	RuntimeDir string
 }
 
 var errNoCommand = fmt.Errorf("start worker: the command is nil: %w", fs.ErrInvalid)
@@ -72,7 +92,7 @@ func (d *Dialer) Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, er
 	if err != nil {
 		return nil, err
 	}
-	w := newWorker(d, &described, proc)
+	w := newStarted(d, described.Build, proc, false)
 	if err := w.start(ctx, described.StartLimit()); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,16 @@ func (l *link) wait(ctx context.Context) error {
 	}
 }
 
+// isUp reports whether there is a connection.
+func (l *link) isUp() bool {
+	select {
+	case <-l.up:
+		return l.err == nil
+	default:
+		return false
+	}
+}
+
 // verdict waits until it is known why the connection ended.
 func (l *link) verdict(ctx context.Context) error {
 	select {
@@ -66,16 +76,28 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		case <-ctx.Done():
 		}
 	})
-	conn, err := dial(ctx, w.proc.Socket(), w.dialConfig(l), w.output.wake)
+	conn, err := dial(ctx, w.addr.Socket(), w.dialConfig(l), w.output.wake)
 	if err != nil {
 		if exit := w.proc.Err(); exit != nil {
 			return exitedError(exit)
 		}
 		return err
 	}
+	if spare := conn.Output(); spare != nil {
+		spare.Close() // the process has one
+	}
+	return w.connected(l, conn)
+}
+
+// connected makes conn l's connection, unless the worker was closed meanwhile.
+func (w *Worker) connected(l *link, conn *transport.Conn) error {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed && w.attached {
+		w.tasks.Go(func() { conn.Close() })
+		return ErrClosed
+	}
 	w.welcome = conn.Welcome()
-	w.mu.Unlock()
 	l.conn, l.since = conn, time.Now()
 	close(l.up)
 	w.output.wake()
@@ -83,13 +105,21 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 }
 
 func (w *Worker) dialConfig(l *link) transport.DialConfig {
+	var features []string
+	if w.attached {
+		features = append(features, transport.FeatureOutput)
+	}
+	if w.dialer.Observer {
+		features = append(features, transport.FeatureObserver)
+	}
 	return transport.DialConfig{
 		Hello: transport.Hello{
-			Name:     w.proc.Name(),
-			Build:    w.cmd.Build,
-			Instance: w.proc.ID(),
-			Secret:   w.proc.Secret(),
+			Name:     w.addr.Name,
+			Build:    w.build,
+			Instance: w.addr.ID,
+			Secret:   w.addr.Secret,
 			Pid:      pid,
+			Features: features,
 		},
 		MaxMessage: w.dialer.MaxMessage,
 		Bell:       w.output.wake,
@@ -115,17 +145,40 @@ func (w *Worker) reconnect(old *link) {
 	w.mu.Unlock()
 	defer time.AfterFunc(verdictPatience, func() { old.end(lost) }).Stop()
 	w.pause(old)
-	err := w.connect(context.Background(), next)
+	err := w.connectAgain(next)
+	if w.attached && err != nil && !errors.Is(err, ErrWorkerExited) {
+		err = w.gone(err)
+	}
 	if err == nil {
 		old.end(lost)
 		return
 	}
 	old.end(err)
-	if !errors.Is(err, ErrWorkerExited) {
+	if !w.attached && !errors.Is(err, ErrWorkerExited) {
 		// It lives, and does not know us any more: no use can be made of it.
 		_ = w.proc.KillBecause(err.Error()) // what is left of it, a later start clears away
 	}
 	w.finish(err)
+}
+
+// connectAgain gives up an attached worker after verdictPatience: one that lives
+// and does not listen is leaving, and another one has its place.
+func (w *Worker) connectAgain(next *link) error {
+	ctx := w.life
+	if w.attached {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, verdictPatience)
+		defer cancel()
+	}
+	return w.connect(ctx, next)
+}
+
+// gone says why an attached worker that may live is not to be had any more.
+func (w *Worker) gone(err error) error {
+	if w.life.Err() != nil {
+		return ErrClosed
+	}
+	return fmt.Errorf("worker %s (pid %d) takes no more connections, attach again: %w", w.Name(), w.Pid(), err)
 }
 
 // end settles the calls that were in flight. The first verdict counts.
@@ -164,11 +217,18 @@ func (w *Worker) pause(old *link) {
 	}
 }
 
-// finish runs once, when the worker has ended.
+// finish runs once, when the worker has ended or can't be used any more.
 func (w *Worker) finish(err error) {
 	w.tasks.Go(w.output.finish)
+	w.mu.Lock()
+	if w.proc.Err() == nil {
+		w.err = err
+	}
+	w.mu.Unlock()
 	l := w.current()
 	l.err = err
 	close(l.up)
-	close(w.done)
+	if !errors.Is(err, ErrClosed) {
+		close(w.done)
+	}
 }

@@ -32,12 +32,12 @@ type output struct {
 	ended   bool       // nothing will come any more
 }
 
-func newOutput(proc *lifecycle.Process, log logrus.FieldLogger, tasks *sync.WaitGroup) *output {
-	return &output{
-		log:    log.WithFields(logrus.Fields{workerField: proc.Name(), pidField: proc.Pid()}),
-		tasks:  tasks,
-		reader: proc.Output(),
-	}
+// begin sets what is read and who takes it. Before that wake does nothing.
+func (o *output) begin(proc *lifecycle.Process, log logrus.FieldLogger, reader *lifecycle.OutputReader) {
+	o.reading.Lock()
+	defer o.reading.Unlock()
+	o.log = log.WithFields(logrus.Fields{workerField: proc.Name(), pidField: proc.Pid()})
+	o.reader = reader
 }
 
 // wake sees to it that what has been written is logged. It never blocks.
@@ -55,11 +55,32 @@ func (o *output) wake() {
 func (o *output) run() {
 	for o.more() {
 		o.reading.Lock()
-		for line, ok := o.reader.Next(); ok; line, ok = o.reader.Next() {
-			o.write(line)
-		}
+		o.writeAll()
 		o.reading.Unlock()
 	}
+}
+
+// writeAll logs the complete lines that there are; reading is held.
+func (o *output) writeAll() {
+	if o.reader == nil {
+		return
+	}
+	for line, ok := o.reader.Next(); ok; line, ok = o.reader.Next() {
+		o.write(line)
+	}
+}
+
+// drain logs the complete lines that there are, in a goroutine, and nothing more
+// after that. The worker goes on.
+func (o *output) drain() {
+	o.mu.Lock()
+	o.ended = true
+	o.mu.Unlock()
+	o.tasks.Go(func() {
+		o.reading.Lock()
+		defer o.reading.Unlock()
+		o.writeAll()
+	})
 }
 
 func (o *output) more() bool {
@@ -78,8 +99,9 @@ func (o *output) finish() {
 	o.mu.Unlock()
 	o.reading.Lock()
 	defer o.reading.Unlock()
-	for line, ok := o.reader.Next(); ok; line, ok = o.reader.Next() {
-		o.write(line)
+	o.writeAll()
+	if o.reader == nil {
+		return
 	}
 	for line, ok := o.reader.Flush(); ok; line, ok = o.reader.Flush() {
 		o.write(line)

@@ -15,32 +15,49 @@ import (
 // Worker is a worker process to make calls on. All methods are safe for
 // concurrent use, in any state, and may be called again.
 type Worker struct {
-	dialer Dialer
-	cmd    *lifecycle.Command // this worker's own copy
-	proc   *lifecycle.Process
-	codec  transport.Codec
-	output *output
-	done   chan struct{} // closed when the process is gone
-	tasks  sync.WaitGroup
-	drops  int // connections of short life in a row; see pause
+	dialer   Dialer
+	addr     lifecycle.Address
+	build    string             // that it must have, empty for any
+	proc     *lifecycle.Process // nil until an existing worker has answered
+	attached bool               // it is not ours: Close only lets go of it
+	decision Decision
+	codec    transport.Codec
+	output   *output
+	done     chan struct{} // closed when the worker can't be used any more
+	tasks    sync.WaitGroup
+	drops    int // connections of short life in a row; see pause
+
+	life  context.Context // of what reconnects; not that of any call
+	letGo context.CancelFunc
 
 	mu      sync.Mutex // protects what follows
 	link    *link
 	welcome transport.Welcome
 	closed  bool
+	err     error // why the worker can't be used any more, if its process lives
 }
 
-func newWorker(d *Dialer, cmd *lifecycle.Command, proc *lifecycle.Process) *Worker {
+func newWorker(d *Dialer, addr lifecycle.Address, build string) *Worker {
 	w := &Worker{
 		dialer: *d,
-		cmd:    cmd,
-		proc:   proc,
+		addr:   addr,
+		build:  build,
 		codec:  transport.Codec{Strict: d.Strict},
 		done:   make(chan struct{}),
 		link:   newLink(),
 	}
 	w.dialer.MethodTimeout = maps.Clone(d.MethodTimeout)
-	w.output = newOutput(proc, d.logger(), &w.tasks)
+	w.life, w.letGo = context.WithCancel(context.Background())
+	w.output = &output{tasks: &w.tasks}
+	return w
+}
+
+// newStarted returns a worker that this program has started, for itself or for
+// everybody.
+func newStarted(d *Dialer, build string, proc *lifecycle.Process, shared bool) *Worker {
+	w := newWorker(d, proc.Address(), build)
+	w.proc, w.attached = proc, shared
+	w.output.begin(proc, d.logger(), proc.Output())
 	return w
 }
 
@@ -82,10 +99,11 @@ func (w *Worker) abandon(started time.Time, err error) error {
 }
 
 // Name returns the worker's name.
-func (w *Worker) Name() string { return w.proc.Name() }
+func (w *Worker) Name() string { return w.addr.Name }
 
-// Pid returns the pid of the process that was started. Behind a wrapper script
-// the worker's own is in Welcome.
+// Pid returns the pid of the process that was started, or of the worker's own
+// if another program has started it. Behind a wrapper script the worker's own
+// is in Welcome.
 func (w *Worker) Pid() int { return w.proc.Pid() }
 
 // Welcome returns what the worker said of itself in the last handshake.
@@ -95,27 +113,63 @@ func (w *Worker) Welcome() transport.Welcome {
 	return w.welcome
 }
 
-// Done is closed when the process is gone, with all that belonged to it.
+// Done is closed when the process is gone, with all that belonged to it. For an
+// attached worker it is also closed when that takes no more connections, because
+// it is leaving or has been replaced, and never after Close.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
-// Err returns nil while the worker lives, and then an error that wraps
-// [ErrWorkerExited] and a [*lifecycle.ExitError], whatever the exit status.
+// Err returns nil while the worker can be used, and then an error that wraps
+// [ErrWorkerExited] and a [*lifecycle.ExitError], whatever the exit status, or
+// for an attached worker that lives and takes no more connections
+// [ErrNotListening].
 func (w *Worker) Err() error {
 	select {
 	case <-w.done:
-		return exitedError(w.proc.Err())
 	default:
 		return nil
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	return exitedError(w.proc.Err())
 }
+
+// Decision returns what [Dialer.Attach] has done and why. It is zero after
+// Start.
+func (w *Worker) Decision() Decision { return w.decision }
 
 // Process returns the worker's process.
 func (w *Worker) Process() *lifecycle.Process { return w.proc }
 
-// Close stops the worker politely, by force if need be, and returns when it is
-// gone: after its grace, at the worst some seconds later. Calls in flight may
-// finish within the grace.
-func (w *Worker) Close() error { return w.Stop(context.Background()) }
+// Close is for when the caller is done with the worker. A worker that was
+// started it stops politely, by force if need be, and returns when it is gone:
+// after its grace, at the worst some seconds later; calls in flight may finish
+// within the grace. Of one that was attached it only lets go: the connection
+// is closed, calls in flight fail with [ErrClosed], what the worker has printed
+// so far is logged, and the worker goes on.
+func (w *Worker) Close() error {
+	if w.attached {
+		w.release()
+		return nil
+	}
+	return w.Stop(context.Background())
+}
+
+// release ends everything of an attached worker in this process.
+func (w *Worker) release() {
+	if !w.close() {
+		return
+	}
+	w.letGo()
+	if l := w.current(); l.isUp() {
+		l.conn.Close()
+	}
+	w.output.drain()
+	w.proc.Release()
+	w.awaitTasks(loggerPatience)
+}
 
 // shutdownTimeout bounds the wait for the worker to take the request to leave.
 const shutdownTimeout = time.Second
@@ -189,6 +243,10 @@ func (w *Worker) await(patience time.Duration) {
 		return // it could not be killed
 	}
 	<-w.done
+	w.awaitTasks(patience)
+}
+
+func (w *Worker) awaitTasks(patience time.Duration) {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)

@@ -42,6 +42,9 @@ func (w *Worker) armWith(l *launch) {
 		close(w.ownerGone)
 		w.Exit(0)
 	}
+	if l.Shared != nil {
+		w.share(l.Shared)
+	}
 	callOff()
 	closeInherited()
 	w.adopt()
@@ -49,7 +52,7 @@ func (w *Worker) armWith(l *launch) {
 		go w.watchOwner(owner) // like those below it ends with the process
 	}
 	if file := inheritedSpool(l.Spool); file != nil {
-		w.spool = newSpool(file)
+		w.spool = newSpool(file, w.Dir, w.checkRemoved)
 		go w.spool.tend()
 	}
 }
@@ -59,6 +62,7 @@ func newWorker(dir string, l *launch) *Worker {
 		Name: l.Name, ID: filepath.Base(dir), Dir: dir, Socket: filepath.Join(dir, socketName), Secret: l.Secret,
 		Build: l.Build, IdleTimeout: l.IdleTimeout, MaxLifetime: l.MaxLifetime, Grace: l.Grace, LogLevel: l.LogLevel,
 		Self: l.Self, HasOwner: l.Owner.Pid != 0, config: l.Config, ownerGone: make(chan struct{}),
+		displaced: make(chan struct{}),
 	}
 }
 

@@ -31,6 +31,9 @@ var (
 const (
 	defaultGrace        = 2 * time.Second
 	defaultStartTimeout = 30 * time.Second
+
+	sharedIdleTimeout   = 10 * time.Minute
+	defaultDrainTimeout = 10 * time.Minute
 )
 
 // Command describes how to start a worker. It is a reusable description and not a running thing: Start copies it, so
@@ -45,21 +48,26 @@ type Command struct {
 	// Args are the arguments, without the program's name. As in Path, Env and Dir, a NUL byte in them is refused.
 	Args []string
 	// Env is the environment. Nil means this process's environment. Variables that this package uses itself
-	// (UNREF_INSTANCE, UNREF_WORKER) are replaced.
+	// (UNREF_INSTANCE, UNREF_WORKER, UNREF_NESTED) are replaced.
 	Env []string
 	// Dir is the working directory. Empty means this process's.
 	Dir string
 	// Build is the build identity that the worker must have, as [BuildID] gives it. Empty means any. It is carried
 	// to the worker; the handshake checks it.
 	Build string
-	// Owner is the process whose death ends the worker. Zero means the process that calls Start.
+	// Owner is the process whose death ends the worker. Zero means the process that calls Start, and for a shared worker
+	// (see [Claim.Start]) nobody.
 	Owner Owner
 	// IdleTimeout is how long the worker stays without a client; a client that is connected counts, whether it makes calls
-	// or not. Zero and negative mean for ever. It is carried to the worker, which enforces it.
-	IdleTimeout time.Duration
-	// MaxLifetime is how long the worker lives at most. Zero and negative mean for ever. It is carried to the
+	// or not. Zero means for ever, and for a shared worker 10 minutes; negative means for ever. It is carried to the
 	// worker, which enforces it.
+	IdleTimeout time.Duration
+	// MaxLifetime is how long the worker lives at most; a shared one then takes no new clients and has DrainTimeout for
+	// those it has. Zero and negative mean for ever. It is carried to the worker, which enforces it.
 	MaxLifetime time.Duration
+	// DrainTimeout is how long a shared worker that has been replaced, or whose MaxLifetime is over, goes on serving the
+	// clients it has. Zero means 10 minutes; negative means not at all: calls in flight have the Grace.
+	DrainTimeout time.Duration
 	// StartTimeout is the time from Start to ready. Zero means 30 s, negative means no limit. Start itself does not
 	// wait for readiness; whoever does applies it (see StartLimit).
 	StartTimeout time.Duration
@@ -73,6 +81,9 @@ type Command struct {
 	LogLevel string
 	// Config is carried to the worker as JSON, see [Worker.DecodeConfig]. Nil means none.
 	Config any
+	// FingerprintEnv names variables of the environment that are part of a shared worker's [Fingerprint]: one that has
+	// another value needs another worker. Differences are shown in messages, values included. Nil means none.
+	FingerprintEnv []string
 
 	self bool // set by Self
 }
@@ -180,7 +191,7 @@ func (c *Command) checkNUL() error {
 }
 
 func ownVariable(kv string) bool {
-	return strings.HasPrefix(kv, envInstance+"=") || strings.HasPrefix(kv, envWorker+"=")
+	return strings.HasPrefix(kv, envInstance+"=") || strings.HasPrefix(kv, envWorker+"=") || strings.HasPrefix(kv, envNested+"=")
 }
 
 func lookPath(file string) (string, error) {

@@ -15,7 +15,8 @@ type ExitError struct {
 	Pid  int
 	// Code is the exit status, -1 if a signal ended the process.
 	Code int
-	// Signal is the signal that ended the process, 0 if it exited.
+	// Signal is the signal that ended the process, 0 if it exited, and -1 with Code -1 if it is not known how the process
+	// ended: it was started by another one.
 	Signal syscall.Signal
 	// Elapsed is the time from start to end.
 	Elapsed time.Duration
@@ -33,6 +34,9 @@ type ExitError struct {
 
 	left bool // by Worker.Exit, as it has to: it has cleared away its directory
 }
+
+// unknownSignal stands for an end of which nothing is known.
+const unknownSignal syscall.Signal = -1
 
 const (
 	errorLines     = 20  // how many lines of output Error shows
@@ -56,7 +60,10 @@ func (e *ExitError) Error() string {
 
 func (e *ExitError) cause() string {
 	text := fmt.Sprintf("exited with status %d", e.Code)
-	if e.Signal != 0 {
+	switch {
+	case e.Signal == unknownSignal:
+		text = "has ended, in a way that only its starter knows,"
+	case e.Signal != 0:
 		text = fmt.Sprintf("was ended by signal %v", e.Signal)
 	}
 	if e.OutOfMemory {

@@ -35,12 +35,35 @@ type launch struct {
 	MaxLifetime time.Duration   `json:"max_lifetime,omitzero"`
 	Grace       time.Duration   `json:"grace"`
 	Config      json.RawMessage `json:"config,omitempty"`
+	Program     string          `json:"program"`
+	Shared      *sharing        `json:"shared,omitempty"` // nil if the worker is its starter's alone
+}
+
+// sharing is what a shared worker is told besides.
+type sharing struct {
+	Name         string        `json:"name"`
+	Registry     string        `json:"registry"`      // its directory
+	Starter      identity      `json:"starter"`       // who publishes the name
+	DrainTimeout time.Duration `json:"drain_timeout"` // in nanoseconds, 0 means none
+	// What it takes to start the worker again.
+	Args           []string      `json:"args"` // the program's name first
+	Env            []string      `json:"env"`
+	Dir            string        `json:"dir,omitempty"`
+	FingerprintEnv []string      `json:"fingerprint_env,omitempty"`
+	StartTimeout   time.Duration `json:"start_timeout,omitzero"`
 }
 
 // fileID tells one file from another on the same machine. The zero value means not known.
 type fileID struct {
 	Dev uint64 `json:"dev"`
 	Ino uint64 `json:"ino"`
+}
+
+func (l *launch) sharedName() string {
+	if l.Shared == nil {
+		return ""
+	}
+	return l.Shared.Name
 }
 
 func (l *launch) write(dir string) error {

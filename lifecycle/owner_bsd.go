@@ -81,6 +81,9 @@ func watchExit(pid int) (kqueue int, err error) {
 	return kqueue, nil
 }
 
+// alive is whether the process lives.
+func (w *ownerWatch) alive() bool { return w.id.isAlive() }
+
 // wait returns when the process is dead. A stopped process is alive. It takes a thread.
 func (w *ownerWatch) wait() {
 	events := make([]unix.Kevent_t, 1)

@@ -112,8 +112,10 @@ func watchIdentity(id identity, fd int) (*ownerWatch, error) {
 
 // wait returns when the process is dead. A stopped process is alive; so is one whose first thread has ended.
 func (w *ownerWatch) wait() {
-	if w.file != nil && awaitReadable(w.file) == nil {
-		return
+	if w.file != nil {
+		if err := awaitReadable(w.file); err == nil || errors.Is(err, os.ErrClosed) {
+			return
+		}
 	}
 	for w.id.isAlive() && !isZombie(w.id.Pid) {
 		time.Sleep(identityPoll)

@@ -49,6 +49,9 @@ func watchIdentity(id identity, _ int) (*ownerWatch, error) {
 	return &ownerWatch{id.Pid}, nil
 }
 
+// alive is whether there is a process with this pid.
+func (w *ownerWatch) alive() bool { return exists(w.pid) }
+
 // wait returns when the process is dead. A stopped process is alive.
 func (w *ownerWatch) wait() {
 	for exists(w.pid) {

@@ -75,6 +75,12 @@ func watchIdentity(id identity, _ int) (*ownerWatch, error) {
 	return &ownerWatch{handle}, nil
 }
 
+// alive is whether the process lives.
+func (w *ownerWatch) alive() bool {
+	event, err := windows.WaitForSingleObject(w.handle, 0)
+	return err == nil && event != windows.WAIT_OBJECT_0
+}
+
 // wait returns when the process is dead. It takes a thread.
 func (w *ownerWatch) wait() {
 	_, _ = windows.WaitForSingleObject(w.handle, windows.INFINITE)

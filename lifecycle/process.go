@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -21,16 +20,17 @@ const (
 	exitMargin = 2 * time.Second
 )
 
-// Process is a worker that [Command.Start] started. All methods are safe for concurrent use, in any state. Nothing needs
-// to be called for correctness: the process is reaped and cleaned up after without being asked, and a worker whose
-// starter ends is on its own.
+// Process is a worker that [Command.Start] started, or that [Record.Open] found. All methods are safe for concurrent use,
+// in any state. Nothing needs to be called for correctness: the process is reaped and cleaned up after without being asked,
+// and a worker whose starter ends is on its own.
 type Process struct {
-	name    string
-	secret  []byte
+	addr    Address
+	program string
 	grace   time.Duration // negative means none
-	cmd     *exec.Cmd
+	cmd     *exec.Cmd     // nil if the process was found
+	found   *found        // nil if the process was started
 	inst    *instance
-	spool   *os.File // stays reachable as long as the Process, and with it its descriptor
+	spool   *os.File // stays reachable as long as the Process, and with it its descriptor; nil if a found one's is not known
 	oom     oomCounter
 	started time.Time
 
@@ -49,22 +49,30 @@ type Process struct {
 }
 
 // Name returns the worker's name.
-func (p *Process) Name() string { return p.name }
+func (p *Process) Name() string { return p.addr.Name }
 
-// Pid returns the process id. After the process was reaped it is only a number: never signal it.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+// Pid returns the process id. After the process's end it is only a number: never signal it.
+func (p *Process) Pid() int {
+	if p.found != nil {
+		return p.found.id.Pid
+	}
+	return p.cmd.Process.Pid
+}
+
+// Address returns what it takes to reach the worker.
+func (p *Process) Address() Address { return p.addr }
 
 // ID returns the random id of the instance, 16 hexadecimal digits.
-func (p *Process) ID() string { return p.inst.id }
+func (p *Process) ID() string { return p.addr.ID }
 
 // Dir returns the instance directory. It is removed before Done is closed.
-func (p *Process) Dir() string { return p.inst.dir }
+func (p *Process) Dir() string { return p.addr.Dir }
 
 // Socket returns the path at which the worker is to listen. There is nothing until it does.
-func (p *Process) Socket() string { return filepath.Join(p.inst.dir, socketName) }
+func (p *Process) Socket() string { return p.addr.Socket() }
 
-// Secret returns a copy of the instance's secret, 32 random bytes that only the two ends know.
-func (p *Process) Secret() []byte { return slices.Clone(p.secret) }
+// Secret returns a copy of the instance's secret, 32 random bytes that only those know who may call the worker.
+func (p *Process) Secret() []byte { return slices.Clone(p.addr.Secret) }
 
 // Ready says that the worker has answered. It ends the start phase: until then the worker's process is killed by the
 // kernel should its starter die, whatever program it is; from then on it is on its own. Calls after the first do nothing.
@@ -73,8 +81,14 @@ func (p *Process) Ready() {
 }
 
 // Done returns a channel that is closed when the process has been reaped and its leftovers are gone: its descendants, its
-// socket, its directory.
-func (p *Process) Done() <-chan struct{} { return p.done }
+// socket, its directory. A process that was found is not reaped here, and its leftovers are seen to by its starter if that
+// lives.
+func (p *Process) Done() <-chan struct{} {
+	if p.found != nil {
+		p.found.watch(p)
+	}
+	return p.done
+}
 
 // Err returns nil before Done is closed, and then always an [*ExitError], also for an exit with status 0.
 func (p *Process) Err() error {
@@ -87,9 +101,14 @@ func (p *Process) Err() error {
 }
 
 // Terminate sends SIGTERM to the process (on Windows it kills it). A process that is over already gives
-// [os.ErrProcessDone]; nil says nothing about whether it will obey.
+// [os.ErrProcessDone], one that was found and cannot be proven to be the worker's [ErrNotProven]; nil says nothing about
+// whether it will obey.
 func (p *Process) Terminate() error {
-	if err := terminate(p.cmd.Process); err != nil {
+	target, err := p.target()
+	if err != nil {
+		return err
+	}
+	if err := terminate(target); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -104,7 +123,7 @@ const dumpWait = time.Second
 // KillWithStacks is KillBecause for a process that hangs: it first sends SIGQUIT, upon which a Go program prints the
 // stacks of its goroutines and exits, and waits a second for that. On Windows it just kills.
 func (p *Process) KillWithStacks(reason string) error {
-	if quit(p.cmd.Process) == nil {
+	if target, err := p.target(); err == nil && quit(target) == nil {
 		p.gone(context.Background(), dumpWait)
 	}
 	return p.KillBecause(reason)
@@ -124,10 +143,16 @@ func (p *Process) Kill() error {
 
 // KillBecause is Kill with a reason for [ExitError.Killed]. Of several reasons the first counts.
 func (p *Process) KillBecause(reason string) error {
+	target, err := p.target()
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill worker %s: %w", p.Name(), err)
+	}
 	p.condemn(reason)
-	killTree(p.cmd.Process, p.inst.id)
+	if err == nil {
+		killTree(target, p.addr.ID)
+	}
 	if !p.gone(context.Background(), killWait) {
-		return fmt.Errorf("kill worker %s (pid %d): not gone after %v", p.name, p.Pid(), killWait)
+		return fmt.Errorf("kill worker %s (pid %d): not gone after %v", p.Name(), p.Pid(), killWait)
 	}
 	return nil
 }
@@ -183,7 +208,7 @@ func (p *Process) gone(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	select {
-	case <-p.done:
+	case <-p.Done():
 		return true
 	case <-ctx.Done():
 	}
@@ -197,7 +222,12 @@ func (p *Process) gone(ctx context.Context, limit time.Duration) bool {
 
 // Output returns a new reader of the worker's output, from its beginning or from what is left of it. It can be used as
 // long as wanted, also after Done.
+//
+// Of a process that was found without its output there is nothing to read.
 func (p *Process) Output() *OutputReader {
+	if p.spool == nil {
+		return &OutputReader{src: noOutput{}}
+	}
 	return NewOutputReader(p.spool)
 }
 
@@ -216,19 +246,19 @@ func (p *Process) watch(holder *sync.WaitGroup) {
 	holder.Wait()
 	full := noSpace(p.spool) // before room is made
 	left := !p.inst.cleanUp()
-	p.err = p.exitError(elapsed, full)
+	code, sig := status(p.cmd.ProcessState)
+	p.err = p.exitError(code, sig, elapsed, full)
 	p.err.left = left
 	close(p.done)
 }
 
-func (p *Process) exitError(elapsed time.Duration, full bool) *ExitError {
-	code, sig := status(p.cmd.ProcessState)
+func (p *Process) exitError(code int, sig syscall.Signal, elapsed time.Duration, full bool) *ExitError {
 	output := lastOutput(p.Output(), crashed(code, sig))
 	if full {
 		output = append(output, "... (the file system of the output is full: lines may be missing)\n"...)
 	}
 	e := &ExitError{
-		Name: p.name, Pid: p.Pid(), Code: code, Signal: sig, Elapsed: elapsed, Ready: p.isReady(), Output: output,
+		Name: p.Name(), Pid: p.Pid(), Code: code, Signal: sig, Elapsed: elapsed, Ready: p.isReady(), Output: output,
 		Killed: p.killed(sig, code),
 	}
 	e.OutOfMemory = crashed(code, sig) && saysOutOfMemory(output) || e.Killed == "" && sig == syscall.SIGKILL && p.oom.grew()
@@ -240,7 +270,7 @@ func (p *Process) killed(sig syscall.Signal, code int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.reason != "" && killedByUs(sig, code):
+	case p.reason != "" && (killedByUs(sig, code) || sig == unknownSignal):
 		return p.reason
 	case p.terminated && sig == syscall.SIGTERM:
 		return "SIGTERM was sent on request"

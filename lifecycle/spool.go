@@ -32,8 +32,9 @@ type spool struct {
 	watchers map[chan struct{}]bool
 }
 
-func newSpool(file *os.File) *spool {
-	wait, forget := growth(file)
+// newSpool begins to watch the file, and calls changed when something was removed from dir, where the system tells.
+func newSpool(file *os.File, dir string, changed func()) *spool {
+	wait, forget := growth(file, dir, changed)
 	return &spool{file: file, limit: fileSizeLimit(), wait: wait, forget: forget, watchers: make(map[chan struct{}]bool)}
 }
 

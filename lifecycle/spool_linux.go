@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,33 +44,58 @@ func noSpace(f *os.File) bool {
 const growthPoll = 250 * time.Millisecond
 
 // growth returns a function that waits until the file was written to or truncated since it returned last, and one that
-// stops the watch. Waiting uses no time while nothing happens. The watch is to be stopped some time before the process
+// stops the watch. While it waits it calls changed when something was removed from dir. Waiting uses no time while nothing happens. The watch is to be stopped some time before the process
 // ends: its removal goes on in the kernel for a moment, and a process that ends meanwhile has to wait for some
 // milliseconds, after its last act.
-func growth(f *os.File) (wait, forget func()) {
-	events, forget, err := modifyEvents(f)
+func growth(f *os.File, dir string, changed func()) (wait, forget func()) {
+	events, removals, forget, err := modifyEvents(f, dir)
 	if err != nil {
 		return growthByPolling(f, growthPoll), func() {}
 	}
 	buf := make([]byte, 4096)
 	wait = func() {
-		if _, err := events.Read(buf); err != nil && !errors.Is(err, unix.EINTR) {
+		n, err := events.Read(buf)
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			time.Sleep(growthPoll)
+		}
+		if hasEvent(buf[:max(n, 0)], removals) {
+			changed()
 		}
 	}
 	return wait, forget
 }
 
-func modifyEvents(f *os.File) (events *os.File, forget func(), err error) {
+// modifyEvents watches the file and the directory. removals is the number of the watch of the latter.
+func modifyEvents(f *os.File, dir string) (events *os.File, removals int32, forget func(), err error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	watch, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.IN_MODIFY)
 	if err != nil {
 		unix.Close(fd)
-		return nil, nil, err
+		return nil, 0, nil, err
+	}
+	removed, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE|unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
+	if err != nil {
+		removed = -1
 	}
 	// The file is never closed, so that fd stays what it is.
-	return os.NewFile(uintptr(fd), "inotify"), func() { _, _ = unix.InotifyRmWatch(fd, uint32(watch)) }, nil
+	forget = func() {
+		_, _ = unix.InotifyRmWatch(fd, uint32(watch))
+		_, _ = unix.InotifyRmWatch(fd, uint32(removed))
+	}
+	return os.NewFile(uintptr(fd), "inotify"), int32(removed), forget, nil
+}
+
+// hasEvent is whether one of the events is that of the watch.
+func hasEvent(events []byte, watch int32) bool {
+	for len(events) >= unix.SizeofInotifyEvent {
+		e := (*unix.InotifyEvent)(unsafe.Pointer(&events[0]))
+		if e.Wd == watch {
+			return true
+		}
+		events = events[min(len(events), unix.SizeofInotifyEvent+int(e.Len)):]
+	}
+	return false
 }

@@ -21,7 +21,7 @@ func newTestSpool(t *testing.T) *spool {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return newSpool(f)
+	return newSpool(f, t.TempDir(), func() {})
 }
 
 // realSize is what the file takes on disk.
@@ -175,7 +175,7 @@ func TestAFloodIsBoundedOnDiskWithoutAnyReader(t *testing.T) {
 func TestWatchersAreToldThatTheOutputGrew(t *testing.T) {
 	for name, wait := range map[string]func(*os.File) func(){
 		"inotify": func(f *os.File) func() {
-			wait, forget := growth(f)
+			wait, forget := growth(f, os.TempDir(), func() {})
 			t.Cleanup(forget)
 			return wait
 		},

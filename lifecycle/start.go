@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,7 +20,12 @@ import (
 //
 // Start also removes the leftovers of workers that died together with their starter.
 func (c *Command) Start(ctx context.Context) (*Process, error) {
-	p, err := c.start(ctx)
+	return c.startAs(ctx, nil)
+}
+
+// startAs starts the worker, as a shared one if shared is not nil.
+func (c *Command) startAs(ctx context.Context, shared *sharing) (*Process, error) {
+	p, err := c.start(ctx, shared)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.label(), err)
 	}
@@ -41,8 +45,8 @@ func (c *Command) label() string {
 	return "worker " + c.Name
 }
 
-func (c *Command) start(ctx context.Context) (*Process, error) {
-	if err := ctx.Err(); err != nil {
+func (c *Command) start(ctx context.Context, shared *sharing) (*Process, error) {
+	if err := errors.Join(ctx.Err(), checkNested()); err != nil {
 		return nil, err
 	}
 	cmd, err := c.command()
@@ -56,7 +60,7 @@ func (c *Command) start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.startIn(inst, cmd)
+	p, err := c.startIn(inst, cmd, shared)
 	if err != nil {
 		inst.remove()
 		return nil, err
@@ -73,24 +77,30 @@ func (c *Command) instance() (*instance, error) {
 	return newInstance(root)
 }
 
-func (c *Command) startIn(inst *instance, cmd *exec.Cmd) (*Process, error) {
+func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Process, error) {
 	spool, err := createSpool(inst.dir)
 	if err != nil {
 		return nil, fmt.Errorf("create spool: %w", err)
 	}
-	cmd.Env = append(cmd.Env, envInstance+"="+inst.dir)
-	cmd.Stdout, cmd.Stderr = spool, spool
-	owner, err := c.writeLaunch(inst, spool)
+	l, err := c.launch(cmd, spool, shared)
 	if err != nil {
 		spool.Close()
 		return nil, err
 	}
-	if owner.file != nil {
-		defer owner.file.Close()
-		cmd.ExtraFiles = []*os.File{owner.file}
+	cmd.Env = append(cmd.Env, envInstance+"="+inst.dir, nestedIn(l.sharedName()))
+	cmd.Stdout, cmd.Stderr = spool, spool
+	owner, err := c.writeLaunch(inst, l)
+	if err != nil {
+		spool.Close()
+		return nil, err
+	}
+	if owner != nil {
+		defer owner.Close()
+		cmd.ExtraFiles = []*os.File{owner}
 	}
 	p := &Process{
-		name: c.name(), secret: owner.secret, grace: c.grace(), cmd: cmd, inst: inst, spool: spool, started: time.Now(),
+		addr: Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, program: l.Program,
+		grace: c.grace(), cmd: cmd, inst: inst, spool: spool, started: time.Now(),
 		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
 	}
 	if err := p.run(); err != nil {
@@ -100,31 +110,44 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd) (*Process, error) {
 	return p, nil
 }
 
-// launched is what writing the launch file yields besides the file.
-type launched struct {
-	secret []byte
-	file   *os.File // the owner's pidfd to pass on, nil where there is none
-}
-
-func (c *Command) writeLaunch(inst *instance, spool *os.File) (launched, error) {
-	var config json.RawMessage
-	if c.Config != nil {
-		var err error
-		if config, err = json.Marshal(c.Config); err != nil {
-			return launched{}, fmt.Errorf("encode config: %w", err)
-		}
-	}
-	id, file, err := c.Owner.resolve()
+// launch returns the launch file but for the owner.
+func (c *Command) launch(cmd *exec.Cmd, spool *os.File, shared *sharing) (*launch, error) {
+	config, err := c.config()
 	if err != nil {
-		return launched{}, err
+		return nil, err
 	}
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails
 	l := &launch{
-		Version: launchVersion, Name: c.name(), Self: c.self, Secret: secret, Owner: id, Spool: fileIdentity(spool),
+		Version: launchVersion, Name: c.name(), Self: c.self, Secret: secret, Spool: fileIdentity(spool),
 		Build: c.Build, LogLevel: c.LogLevel, IdleTimeout: max(c.IdleTimeout, 0), MaxLifetime: max(c.MaxLifetime, 0),
-		Grace: c.grace(), Config: config,
+		Grace: c.grace(), Config: config, Program: programOf(cmd.Path),
 	}
+	if shared != nil {
+		l.Shared = shared
+		shared.Args, shared.Env, shared.Dir = cmd.Args, cmd.Env, cmd.Dir
+		shared.FingerprintEnv, shared.StartTimeout = c.FingerprintEnv, c.StartTimeout
+	}
+	return l, nil
+}
+
+// programOf returns a path that means the same in other processes.
+func programOf(path string) string {
+	if path == selfPath() {
+		if own, err := os.Executable(); err == nil {
+			return own
+		}
+	}
+	return path
+}
+
+// writeLaunch completes the launch file, writes it, and returns the owner's pidfd to pass on, nil where there is none.
+func (c *Command) writeLaunch(inst *instance, l *launch) (*os.File, error) {
+	id, file, err := c.Owner.resolve()
+	if err != nil {
+		return nil, err
+	}
+	l.Owner = id
 	if file != nil {
 		l.OwnerFD = firstExtraFD
 	}
@@ -132,9 +155,9 @@ func (c *Command) writeLaunch(inst *instance, spool *os.File) (launched, error) 
 		if file != nil {
 			file.Close()
 		}
-		return launched{}, fmt.Errorf("write launch file: %w", err)
+		return nil, fmt.Errorf("write launch file: %w", err)
 	}
-	return launched{secret, file}, nil
+	return file, nil
 }
 
 // run starts the process and what watches it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,6 +37,12 @@ type Worker struct {
 	Self bool
 	// HasOwner is whether the worker is to leave when its owner has died.
 	HasOwner bool
+	// SharedName is the name under which clients of other programs find the worker. Empty means that it is its starter's
+	// alone.
+	SharedName string
+	// DrainTimeout is how long a shared worker that has been displaced goes on serving the clients it has. Zero means not at
+	// all.
+	DrainTimeout time.Duration
 	// OwnerUnseen is whether there is an owner that cannot be watched from here, in another pid namespace say. Then
 	// OwnerGone never fires, and the owner's connection is the only lease.
 	OwnerUnseen bool
@@ -44,6 +51,12 @@ type Worker struct {
 	lock      *os.File // shared lock on the instance, held until the process ends
 	spool     *spool   // nil if standard output and error were redirected
 	ownerGone chan struct{}
+
+	registry  *Registry   // nil if the worker is not shared
+	published atomic.Bool // the registry is known to have named this worker
+	displace  sync.Once
+	displaced chan struct{} // closed by displace
+	why       string        // of displaced, written before it is closed
 
 	drain   atomic.Pointer[func(context.Context)] // set by Serving
 	leaving atomic.Bool

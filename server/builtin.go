@@ -5,6 +5,8 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/detached-workers/unref/transport"
 )
@@ -16,13 +18,19 @@ func (m *Mux) builtin(s *Server) {
 		return struct{}{}, nil
 	})
 	Handle(m, transport.MethodStacks, func(context.Context, struct{}) (string, error) { return stacks(), nil })
-	Handle(m, transport.MethodMethods, func(context.Context, struct{}) ([]string, error) { return m.names(), nil })
+	Handle(m, transport.MethodMethods, func(context.Context, struct{}) ([]transport.MethodInfo, error) { return m.infos(), nil })
+	Handle(m, transport.MethodStatus, func(context.Context, struct{}) (transport.Status, error) { return s.status(), nil })
 }
 
-func (m *Mux) names() []string {
+// infos describes all methods.
+func (m *Mux) infos() []transport.MethodInfo {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Sorted(maps.Keys(m.methods))
+	var list []transport.MethodInfo
+	for _, name := range slices.Sorted(maps.Keys(m.methods)) {
+		list = append(list, transport.MethodInfo{Name: name, Kind: m.methods[name].kind.String()})
+	}
+	return list
 }
 
 // stacks returns as much as fits into a message of the default size.
@@ -33,4 +41,29 @@ func stacks() string {
 			return string(buf[:n])
 		}
 	}
+}
+
+// handle counts the calls of the program's own methods.
+func (s *Server) handle(ctx context.Context, call *transport.Call) ([]byte, error) {
+	if strings.HasPrefix(call.Method, transport.ReservedPrefix) {
+		return s.Mux.serve(ctx, call)
+	}
+	s.inFlight.Add(1)
+	defer func() {
+		s.inFlight.Add(-1)
+		s.ended.Add(1)
+	}()
+	return s.Mux.serve(ctx, call)
+}
+
+func (s *Server) status() transport.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := transport.Status{
+		Started: s.started, Clients: s.clients, InFlight: s.inFlight.Load(), Done: s.ended.Load(), Leaving: s.retiring,
+	}
+	if s.clients == 0 {
+		status.Idle = time.Since(s.idleSince)
+	}
+	return status
 }

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"slices"
 	"time"
@@ -13,7 +13,7 @@ import (
 func (s *Server) knock(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.isShut() {
 		conn.Close()
 	}
 	if len(s.pending) == maxPending {
@@ -23,64 +23,70 @@ func (s *Server) knock(conn net.Conn) {
 	s.pending = append(s.pending, conn)
 }
 
-// admit ends the handshake of a connection; c is nil if it failed.
-func (s *Server) admit(conn net.Conn, c *transport.ServerConn) {
+var errLeaving = errors.New("the worker is leaving")
+
+// welcome counts a caller as a client, before it is told that it is welcome: from
+// then on the worker does not leave for want of clients. What comes later is
+// turned away without an answer, so that it looks for another worker.
+func (s *Server) welcome(hello transport.Hello) (client bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isShut() {
+		return false, errLeaving
+	}
+	if slices.Contains(hello.Features, transport.FeatureObserver) {
+		return false, nil
+	}
+	s.clients++
+	if s.idleTimer != nil {
+		s.idleTimer.Stop()
+	}
+	return true, nil
+}
+
+// shaken ends the handshake of a connection; c is nil if it failed.
+func (s *Server) shaken(conn net.Conn, c *transport.ServerConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.pending, conn); i >= 0 {
 		s.pending = slices.Delete(s.pending, i, i+1)
 	}
-	if c == nil {
+	switch {
+	case c == nil:
 		s.refused++
-		return
-	}
-	if s.stopping {
+	case s.stopping:
 		conn.Close()
-	}
-	s.conns[c] = struct{}{}
-	s.knocked = false
-	if s.idleTimer != nil {
-		s.idleTimer.Stop()
+		fallthrough
+	default:
+		s.conns[c] = struct{}{}
 	}
 }
 
-func (s *Server) detach(c *transport.ServerConn) {
+// part ends what knock and welcome have begun. Whoever leaves may have put
+// another worker into this one's place.
+func (s *Server) part(c *transport.ServerConn, client bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
-	s.armIdle(s.idle)
-}
-
-// armIdle starts the idle time if no client is connected; mu is held.
-func (s *Server) armIdle(d time.Duration) {
-	if s.idle <= 0 || s.stopping || len(s.conns) > 0 {
-		return
+	if client {
+		s.clients--
 	}
-	if s.idleTimer == nil {
-		s.idleTimer = time.AfterFunc(d, s.leaveIfIdle)
-		return
+	deserted := client && s.clients == 0
+	if deserted {
+		s.idleSince = time.Now()
+		s.armIdle(s.idle)
 	}
-	s.idleTimer.Reset(d)
-}
-
-// handshakePause is how much later an idle worker leaves when somebody is
-// shaking hands just then.
-const handshakePause = 50 * time.Millisecond
-
-// leaveIfIdle ends the worker unless somebody has connected. Who has not shaken
-// hands only delays it.
-func (s *Server) leaveIfIdle() {
-	s.mu.Lock()
-	busy := len(s.conns) > 0
-	if !busy && len(s.pending) > 0 && !s.knocked {
-		s.knocked, busy = true, true
-		s.armIdle(handshakePause)
-	}
+	reason := s.retiring
 	s.mu.Unlock()
-	if !busy {
-		s.quit(fmt.Sprintf("no client for the IdleTimeout of %v", s.idle))
+	if s.worker != nil {
+		s.worker.CheckName()
+	}
+	if deserted && reason != "" {
+		s.quit(reason)
 	}
 }
+
+// isShut reports whether no new clients are taken; mu is held.
+func (s *Server) isShut() bool { return s.stopping || s.retiring != "" }
 
 // refusals returns how many connections were refused since it was asked last.
 func (s *Server) refusals() int {

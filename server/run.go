@@ -79,9 +79,11 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	s.tasks.Go(func() { _ = w.WatchOutput(ctx, s.ring) })
 	w.Serving(func(ctx context.Context) { s.leave(ctx, w) })
+	if w.SharedName != "" {
+		s.tasks.Go(func() { s.retireIfDisplaced(ctx) })
+	}
 	if w.MaxLifetime > 0 {
-		reason := fmt.Sprintf("MaxLifetime of %v is over", w.MaxLifetime)
-		defer time.AfterFunc(w.MaxLifetime, func() { w.LeaveBecause(reason) }).Stop()
+		defer time.AfterFunc(w.MaxLifetime, s.expire).Stop()
 	}
 	_ = s.Serve(ctx, l) // however it ended, the worker leaves now
 	close(s.served)
@@ -90,6 +92,15 @@ func (s *Server) Run(ctx context.Context) error {
 		w.Exit(0) // a main that returned would cut the exit short
 	}
 	return nil
+}
+
+// retireIfDisplaced retires when clients can't find this worker any more.
+func (s *Server) retireIfDisplaced(ctx context.Context) {
+	select {
+	case <-s.worker.Displaced():
+		s.retire(s.worker.DisplacedBecause())
+	case <-ctx.Done():
+	}
 }
 
 // adopt takes over what the parent has decided.
@@ -106,6 +117,7 @@ func (s *Server) adopt(w *lifecycle.Worker) error {
 		name = w.Name
 	}
 	s.identity = transport.Welcome{Name: name, Build: build, Instance: w.ID, Pid: os.Getpid()}
+	s.worker = w
 	s.secret = w.Secret
 	s.idle = w.IdleTimeout
 	if level, err := logrus.ParseLevel(w.LogLevel); err == nil {
@@ -119,7 +131,11 @@ func (s *Server) adopt(w *lifecycle.Worker) error {
 // owner nobody waits for answers, so the calls are cancelled at once; otherwise
 // they may finish. Handlers that are still busy after half of the grace leave
 // the other half to the teardown.
+//
+// If the name can't be had now, its holder finds out itself that the worker is
+// leaving.
 func (s *Server) leave(ctx context.Context, w *lifecycle.Worker) {
+	w.Withdraw(func() bool { return true })
 	drain, cancel := context.WithTimeout(ctx, w.Grace/2)
 	defer cancel()
 	select {

@@ -20,10 +20,12 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/detached-workers/unref/lifecycle"
 	"github.com/detached-workers/unref/transport"
 )
 
@@ -66,10 +68,14 @@ type Server struct {
 
 	// What the handshake says and wants, and the lifetime. [Server.Run] sets
 	// them.
+	worker   *lifecycle.Worker // nil outside of Run
 	identity transport.Welcome
 	secret   []byte
 	idle     time.Duration
 	quit     func(reason string) // ends the worker; does not wait
+
+	inFlight atomic.Int64  // calls
+	ended    atomic.Uint64 // calls
 
 	once     sync.Once
 	ctx      context.Context // of all calls, which the server outlives
@@ -85,8 +91,13 @@ type Server struct {
 	conns     map[*transport.ServerConn]struct{}
 	refused   int // connections refused since the last look
 	idleTimer *time.Timer
-	knocked   bool // the idle time was over and somebody was shaking hands
-	stopping  bool
+
+	clients    int // connections that were welcomed, but for those of observers
+	started    time.Time
+	idleSince  time.Time // since then there has been no client, if there is none
+	retiring   string    // why no new clients are taken
+	drainTimer *time.Timer
+	stopping   bool
 }
 
 // maxPending bounds the connections in handshake. When another comes the
@@ -128,7 +139,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for {
 		conn, err := s.accept(l)
 		if err != nil {
-			if !s.isStopping() { // else Shutdown lets calls finish
+			if !s.isLeaving() { // else calls in flight may finish
 				s.Close()
 			}
 			return err
@@ -144,7 +155,13 @@ func (s *Server) listen(l net.Listener) bool {
 		return false
 	}
 	s.listener = l
-	s.armIdle(s.idle)
+	s.started = time.Now()
+	s.idleSince = s.started
+	if s.worker != nil && s.worker.SharedName != "" {
+		s.armIdle(max(s.idle, firstClient))
+	} else {
+		s.armIdle(s.idle)
+	}
 	return true
 }
 
@@ -163,7 +180,7 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		if s.isStopping() || errors.Is(err, net.ErrClosed) {
+		if s.isLeaving() || errors.Is(err, net.ErrClosed) {
 			return nil, ErrServerClosed
 		}
 		s.Logger.WithError(err).Debug("accept a connection")
@@ -179,27 +196,31 @@ func (s *Server) sleep(d time.Duration) {
 	}
 }
 
-func (s *Server) isStopping() bool {
+func (s *Server) isLeaving() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stopping
+	return s.isShut()
 }
 
 func (s *Server) serveConn(conn net.Conn) {
 	s.knock(conn)
-	c, err := s.handshake(conn)
-	s.admit(conn, c)
+	client := false
+	c, err := s.handshake(conn, func(hello transport.Hello) (err error) {
+		client, err = s.welcome(hello)
+		return err
+	})
+	s.shaken(conn, c)
+	defer func() { s.part(c, client) }()
 	if err != nil {
 		s.Logger.WithError(err).Debug("connection refused")
 		return
 	}
-	defer s.detach(c)
-	if err := c.Serve(s.ctx, s.Mux.serve); err != nil && !errors.Is(err, io.EOF) {
+	if err := c.Serve(s.ctx, s.handle); err != nil && !errors.Is(err, io.EOF) {
 		s.Logger.WithError(err).Debug("connection ended")
 	}
 }
 
-func (s *Server) handshake(conn net.Conn) (*transport.ServerConn, error) {
+func (s *Server) handshake(conn net.Conn, admit func(transport.Hello) error) (*transport.ServerConn, error) {
 	timeout := s.HandshakeTimeout
 	if timeout == 0 {
 		timeout = transport.DefaultHandshakeTimeout
@@ -210,12 +231,17 @@ func (s *Server) handshake(conn net.Conn) (*transport.ServerConn, error) {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	return transport.Accept(ctx, conn, transport.AcceptConfig{
+	cfg := transport.AcceptConfig{
 		Self:       s.identity,
 		Secret:     s.secret,
 		MaxMessage: s.MaxMessage,
 		MaxCalls:   s.MaxCalls,
-	})
+		Admit:      admit,
+	}
+	if s.worker != nil {
+		cfg.Output = s.worker.Spool()
+	}
+	return transport.Accept(ctx, conn, cfg)
 }
 
 // ring tells every parent that output was written.
@@ -261,14 +287,10 @@ func (s *Server) Close() {
 func (s *Server) stop() []*transport.ServerConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.stopping {
-		s.stopping = true
-		close(s.stopped)
-		if s.listener != nil {
-			s.listener.Close()
-		}
-		for _, conn := range s.pending {
-			conn.Close()
+	s.shut()
+	for _, timer := range []*time.Timer{s.idleTimer, s.drainTimer} {
+		if timer != nil {
+			timer.Stop()
 		}
 	}
 	conns := make([]*transport.ServerConn, 0, len(s.conns))

@@ -12,7 +12,7 @@ import (
 // bind(2) and listen(2) a path looks like a stale socket.
 func bind(path string) (*net.UnixListener, error) {
 	if conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"}); err == nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, syscall.EADDRINUSE // somebody listens there, and is not to be displaced
 	}
 	temp := path + ".tmp"

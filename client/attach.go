@@ -1,0 +1,454 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/detached-workers/unref/lifecycle"
+	"github.com/detached-workers/unref/transport"
+)
+
+// Action is what [Dialer.Attach] has done.
+type Action string
+
+// The actions.
+const (
+	Reused   Action = "reused"   // a worker that was there
+	Started  Action = "started"  // a worker, because none could be used
+	Replaced Action = "replaced" // a worker with another one
+)
+
+// Decision is what [Dialer.Attach] has done and why.
+type Decision struct {
+	Action Action `json:"action"`
+	Reason string `json:"reason"`
+
+	// Differences are those between the configuration of the worker that was
+	// replaced and the one asked for; of [Dialer.Explain], of the worker that
+	// would be.
+	Differences []lifecycle.Difference `json:"differences,omitempty"`
+
+	// Previous is the pid of the worker that was replaced, 0 if none was.
+	Previous int `json:"previous,omitempty"`
+
+	// Waited is how long others had to be waited for, and WaitedFor for what.
+	Waited    time.Duration `json:"waited,omitempty"` // in nanoseconds
+	WaitedFor string        `json:"waited_for,omitempty"`
+}
+
+// String says it in one line.
+func (d Decision) String() string {
+	text := fmt.Sprintf("%s: %s", d.Action, d.Reason)
+	if d.WaitedFor != "" {
+		text += fmt.Sprintf(" (waited %v for %s)", d.Waited.Round(time.Millisecond), d.WaitedFor)
+	}
+	return text
+}
+
+// ErrContested reports that the time was up while replacing a worker had to
+// wait, because different configurations are asked for under one name again and
+// again.
+var ErrContested = errors.New("different configurations are asked for under one name")
+
+const defaultAnswerTimeout = 10 * time.Second
+
+// The pauses between looks at a name that somebody else has claimed. After
+// waitLogged it is said for whom.
+const (
+	minClaimPause = time.Millisecond
+	maxClaimPause = 8 * time.Millisecond
+	waitLogged    = time.Second
+)
+
+// Attach attaches to a shared worker with the settings of the zero [Dialer].
+func Attach(ctx context.Context, name string, cmd *lifecycle.Command) (*Worker, error) {
+	return new(Dialer).Attach(ctx, name, cmd)
+}
+
+// Attach returns the shared worker of that name: the one that this or another
+// program has started before, if it answers and was started with the same
+// configuration (see [lifecycle.Fingerprint]), else a new one. However many
+// programs attach at once, one worker is started. [Worker.Decision] says what
+// was done and why.
+//
+// The worker is everybody's: Close lets go of it and Stop ends it for all. It has
+// no owner and leaves after 10 minutes without a client, unless cmd says
+// otherwise. Where the configuration differs the new worker is ready before the
+// old one takes no more clients, and the old one goes on serving those it has,
+// for the DrainTimeout at most. If two configurations replace each other again
+// and again, Attach waits before it takes part in that, up to 30 s; a warning
+// says what differs.
+//
+// ctx and cmd.StartTimeout bound the operation only. Errors are those of
+// [Dialer.Start]; [lifecycle.ErrNested] from within that worker, if it would have
+// to be started or replaced; [ErrContested].
+func (d *Dialer) Attach(ctx context.Context, name string, cmd *lifecycle.Command) (*Worker, error) {
+	e, err := newElection(d, name, cmd)
+	if err == nil {
+		var w *Worker
+		if w, err = e.run(ctx); err == nil {
+			e.tell(w)
+			return w, nil
+		}
+	}
+	return nil, fmt.Errorf("attach to %q: %w", name, err)
+}
+
+// election is one Attach.
+type election struct {
+	dialer   *Dialer
+	name     string
+	cmd      *lifecycle.Command // a copy
+	registry *lifecycle.Registry
+	restart  bool // a worker that could be reused is to be replaced
+
+	print    *lifecycle.Fingerprint
+	decision Decision
+	began    time.Time
+	waiting  bool // it was said that somebody is waited for
+
+	// The instance that did not answer in time; and the one that was too busy
+	// to take the connection, since when.
+	silent    string
+	busy      string
+	busySince time.Time
+}
+
+func newElection(d *Dialer, name string, cmd *lifecycle.Command) (*election, error) {
+	if cmd == nil {
+		return nil, errNoCommand
+	}
+	if err := lifecycle.CheckSharedName(name); err != nil {
+		return nil, err
+	}
+	registry, err := lifecycle.OpenRegistry(cmd.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	described := *cmd
+	if described.LogLevel == "" {
+		described.LogLevel = levelOf(d.logger())
+	}
+	return &election{dialer: d, name: name, cmd: &described, registry: registry, began: time.Now()}, nil
+}
+
+// run looks for a worker that can be used, and for the right to make one, until
+// it has either.
+func (e *election) run(ctx context.Context) (*Worker, error) {
+	for round := 0; ; round++ {
+		rec, err := e.registry.Lookup(e.name)
+		if err != nil {
+			return nil, err
+		}
+		w, err := e.reuse(ctx, rec)
+		if w != nil || err != nil {
+			return w, err
+		}
+		w, pause, err := e.contend(ctx)
+		if w != nil || err != nil {
+			return w, err
+		}
+		if pause == 0 {
+			pause = min(minClaimPause<<min(round, 10), maxClaimPause)
+		}
+		if err := e.wait(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// contend claims the name, if it is free, and decides. pause is how long to wait
+// before the next look, 0 if that is as usual.
+func (e *election) contend(ctx context.Context) (w *Worker, pause time.Duration, err error) {
+	claim, err := e.registry.TryClaim(e.name)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case claim == nil && lifecycle.InsideShared(e.name):
+		return nil, 0, fmt.Errorf("%w: this process runs inside the worker that it would have to wait for", lifecycle.ErrNested)
+	case claim == nil:
+		e.decision.WaitedFor = e.holder()
+		return nil, 0, nil
+	}
+	defer claim.Release()
+	return e.decide(ctx, claim)
+}
+
+// holder names who has claimed the name.
+func (e *election) holder() string {
+	holder, ok := e.registry.Holder(e.name)
+	if !ok {
+		return "another process, which is starting the worker"
+	}
+	return fmt.Sprintf("process %d (%s), which is starting the worker", holder.Pid, holder.Program)
+}
+
+// wait waits for others.
+func (e *election) wait(ctx context.Context, pause time.Duration) error {
+	began := time.Now()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	e.decision.Waited += time.Since(began)
+	if ctx.Err() != nil {
+		return fmt.Errorf("waited %v for %s: %w", e.decision.Waited.Round(time.Millisecond), e.decision.WaitedFor, ctx.Err())
+	}
+	if e.decision.Waited > waitLogged && !e.waiting {
+		e.waiting = true
+		e.log().Debugf("attach to %q: waiting for %s", e.name, e.decision.WaitedFor)
+	}
+	return nil
+}
+
+func (e *election) log() logrus.FieldLogger { return e.dialer.logger() }
+
+// fingerprint returns that of the worker that is asked for.
+func (e *election) fingerprint(known *lifecycle.Record) (*lifecycle.Fingerprint, error) {
+	var err error
+	if e.print == nil {
+		e.print, err = e.cmd.Fingerprint(known)
+	}
+	return e.print, err
+}
+
+// reuse attaches to the worker of a record, if that has the right configuration
+// and answers.
+func (e *election) reuse(ctx context.Context, rec *lifecycle.Record) (*Worker, error) {
+	if rec == nil || rec.ID == e.silent || e.restart {
+		return nil, nil
+	}
+	print, err := e.fingerprint(rec)
+	if err != nil || len(rec.Fingerprint.Diff(print)) > 0 {
+		return nil, err
+	}
+	w, err := e.reach(ctx, rec)
+	if w == nil {
+		return nil, err
+	}
+	e.decision.Action, e.decision.Reason = Reused, fmt.Sprintf("worker %d, started %v ago, answered and has the same configuration",
+		rec.Pid(), time.Since(rec.Started).Round(time.Millisecond))
+	e.registry.Restamp(rec, print)
+	return w, nil
+}
+
+// reach connects to a recorded worker. It returns neither worker nor error if
+// that does not answer, and remembers if it could not.
+func (e *election) reach(ctx context.Context, rec *lifecycle.Record) (*Worker, error) {
+	w := newAttached(e.dialer, rec.Address, e.cmd.Build)
+	limit := e.dialer.answerTimeout()
+	err := w.meet(ctx, limit, func(output *os.File, _ int) *lifecycle.Process { return rec.Open(output) })
+	switch {
+	case err == nil:
+		return w, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("worker %d: %w: %w", rec.Pid(), unready(err), ctx.Err())
+	case errors.Is(err, context.DeadlineExceeded):
+		e.silent = rec.ID
+	case errors.Is(err, syscall.EAGAIN):
+		e.noteBusy(rec.ID, limit)
+	default:
+		e.log().WithError(err).Debugf("attach to %q: worker %d can't be reached", e.name, rec.Pid())
+	}
+	return nil, nil
+}
+
+// noteBusy gives up a worker whose backlog is full for too long.
+func (e *election) noteBusy(id string, limit time.Duration) {
+	if e.busy != id {
+		e.busy, e.busySince = id, time.Now()
+	}
+	if limit > 0 && time.Since(e.busySince) > limit {
+		e.silent = id
+	}
+}
+
+// answerTimeout returns the setting with its default; 0 means no limit.
+func (d *Dialer) answerTimeout() time.Duration {
+	if d.AnswerTimeout == 0 {
+		return defaultAnswerTimeout
+	}
+	return max(0, d.AnswerTimeout)
+}
+
+// decide looks again, now that nobody else can change anything, and starts a
+// worker if that has to be.
+func (e *election) decide(ctx context.Context, claim *lifecycle.Claim) (*Worker, time.Duration, error) {
+	rec, err := claim.Record()
+	if err != nil {
+		return nil, 0, err
+	}
+	w, err := e.reuse(ctx, rec)
+	if w != nil || err != nil {
+		return w, 0, err
+	}
+	if lifecycle.InsideShared(e.name) {
+		return nil, 0, fmt.Errorf("%w: this process runs inside the worker that it would start", lifecycle.ErrNested)
+	}
+	if rec == nil {
+		e.decision.Action, e.decision.Reason = Started, "no worker has this name"
+		w, err := e.start(ctx, claim, nil)
+		return w, 0, err
+	}
+	return e.succeed(ctx, claim, rec)
+}
+
+// succeed puts a new worker in the place of the recorded one, which has another
+// configuration or does not answer.
+func (e *election) succeed(ctx context.Context, claim *lifecycle.Claim, rec *lifecycle.Record) (*Worker, time.Duration, error) {
+	print, err := e.fingerprint(rec)
+	if err != nil {
+		return nil, 0, err
+	}
+	diff := rec.Fingerprint.Diff(print)
+	var old *Worker
+	if rec.ID != e.silent && (e.restart || len(diff) > 0) {
+		if old, err = e.reach(ctx, rec); err != nil {
+			return nil, 0, err
+		}
+	}
+	past := rec.Past
+	switch {
+	case old != nil:
+		// It stays connected to until the new one has the name; then it finds out.
+		defer old.Close()
+		if pause := rec.Contention(print, time.Now()); pause > 0 {
+			return nil, pause, e.contested(ctx, pause, rec, diff)
+		}
+		e.decision.Differences = diff
+		e.replaces(rec, change(diff))
+		past = rec.Supersede(time.Now())
+	case rec.ID == e.silent:
+		e.replaces(rec, fmt.Sprintf("it did not answer for %v", e.dialer.answerTimeout())+e.kill(rec))
+	case rec.ID == e.busy:
+		e.decision.WaitedFor = "a worker that is too busy to answer"
+		return nil, 0, nil
+	default:
+		e.decision.Action, e.decision.Reason = Started, fmt.Sprintf("worker %d, which had this name, is gone", rec.Pid())
+	}
+	w, err := e.start(ctx, claim, past)
+	return w, 0, err
+}
+
+func (e *election) replaces(rec *lifecycle.Record, reason string) {
+	e.decision.Action, e.decision.Previous = Replaced, rec.Pid()
+	e.decision.Reason = fmt.Sprintf("worker %d: %s", rec.Pid(), reason)
+}
+
+// kill ends a worker that hangs, if its process is known to be it, and returns
+// how that went.
+func (e *election) kill(rec *lifecycle.Record) string {
+	p := rec.Open(nil)
+	defer p.Release()
+	if err := p.KillBecause("it did not answer"); err != nil {
+		return fmt.Sprintf(", and could not be killed (%v)", err)
+	}
+	return ", and was killed"
+}
+
+// contested says that a replacement has to wait, and fails if ctx does not leave
+// the time.
+func (e *election) contested(ctx context.Context, pause time.Duration, rec *lifecycle.Record, diff []lifecycle.Difference) error {
+	e.decision.WaitedFor = "an end of the replacing back and forth of two configurations"
+	text := fmt.Sprintf("%q is asked for with different configurations in turn (%s): use different names, or the same configuration",
+		e.name, sentence(diff))
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
+		return fmt.Errorf("%w: %s; worker %d could be replaced in %v", ErrContested, text, rec.Pid(), pause.Round(time.Millisecond))
+	}
+	e.log().Warnf("%s; worker %d is replaced in %v", text, rec.Pid(), pause.Round(time.Millisecond))
+	return nil
+}
+
+// change says why a worker is replaced that answers.
+func change(diff []lifecycle.Difference) string {
+	if len(diff) == 0 {
+		return "a restart was asked for"
+	}
+	return "its configuration is another one: " + sentence(diff)
+}
+
+func sentence(diff []lifecycle.Difference) string {
+	var parts []string
+	for _, d := range diff {
+		parts = append(parts, d.String())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// start starts a worker and publishes it once it has answered.
+func (e *election) start(ctx context.Context, claim *lifecycle.Claim, past []lifecycle.Past) (*Worker, error) {
+	print, err := e.fingerprint(nil)
+	if err != nil {
+		return nil, err
+	}
+	e.registry.Sweep()
+	proc, err := claim.Start(ctx, e.cmd)
+	if err != nil {
+		return nil, err
+	}
+	w := newStarted(e.dialer, e.cmd.Build, proc, true)
+	if err := w.start(ctx, e.cmd.StartLimit()); err != nil {
+		return nil, err
+	}
+	if err := publish(claim, w, print, past); err != nil {
+		return nil, errors.Join(err, w.Kill())
+	}
+	return w, nil
+}
+
+func publish(claim *lifecycle.Claim, w *Worker, print *lifecycle.Fingerprint, past []lifecycle.Past) error {
+	rec, err := w.proc.Record(w.Welcome().Pid, print)
+	if err != nil {
+		return err
+	}
+	rec.Past = past
+	err = claim.Publish(rec)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("%w; the runtime directory can't be written to", err)
+	}
+	return err
+}
+
+// tell keeps and logs the decision.
+func (e *election) tell(w *Worker) {
+	w.decision = e.decision
+	e.log().WithFields(logrus.Fields{workerField: w.Name(), pidField: w.Pid()}).Debugf("attach to %q: %s", e.name, e.decision)
+}
+
+// newAttached returns a worker that somebody else has started, to meet.
+func newAttached(d *Dialer, addr lifecycle.Address, build string) *Worker {
+	w := newWorker(d, addr, build)
+	w.attached = true
+	return w
+}
+
+// meet connects for the first time, within limit, 0 for none. open returns the
+// process, given the file of its output and the pid that it says it has.
+func (w *Worker) meet(ctx context.Context, limit time.Duration, open func(output *os.File, pid int) *lifecycle.Process) error {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	conn, err := transport.Dial(ctx, w.addr.Socket(), w.dialConfig(w.link))
+	if err != nil {
+		return err
+	}
+	w.proc = open(conn.Output(), conn.Welcome().Pid)
+	reader := w.proc.Output()
+	if w.dialer.PastOutput >= 0 {
+		reader.Skip(w.dialer.PastOutput)
+	}
+	w.output.begin(w.proc, w.dialer.logger(), reader)
+	return w.connected(w.link, conn)
+}

@@ -1,0 +1,164 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// ErrNotProven means that a process is not known to be the worker's: it may be another one that got its pid. Such a process
+// is never signalled.
+var ErrNotProven = errors.New("the process is not known to be the worker's")
+
+// found is a worker's process that another process started.
+type found struct {
+	id identity
+
+	once sync.Once // of watch
+
+	mu       sync.Mutex // protects what follows
+	handle   *os.Process
+	gone     *ownerWatch // nil while nobody waits for the process's end
+	released bool
+}
+
+// Open returns the worker's process. output is the file of its output, nil if it is not known; it then belongs to the
+// Process. Whether the process still is the worker's is looked at when that matters, before each signal and before its end
+// is waited for.
+func (r *Record) Open(output *os.File) *Process {
+	return openFound(r.Address, r.Process, r.Program, r.Started, output)
+}
+
+// OpenProcess is like [Record.Open] for a worker that has said itself that pid is its own.
+func OpenProcess(addr Address, pid int, output *os.File) *Process {
+	id, err := identify(pid)
+	if err != nil {
+		id = identity{Pid: pid}
+	}
+	return openFound(addr, id, "", time.Now(), output)
+}
+
+func openFound(addr Address, id identity, program string, started time.Time, output *os.File) *Process {
+	p := &Process{
+		addr: addr, program: program, grace: defaultGrace, found: &found{id: id}, spool: output, started: started,
+		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
+	}
+	p.Ready()
+	return p
+}
+
+// target returns the handle through which the process may be signalled.
+func (p *Process) target() (*os.Process, error) {
+	if p.found == nil {
+		return p.cmd.Process, nil
+	}
+	return p.found.prove(p.addr.ID)
+}
+
+// prove opens the process once it is known to be the instance's.
+func (f *found) prove(id string) (*os.Process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.handle != nil {
+		return f.handle, nil
+	}
+	if f.id.Start == "" {
+		return nil, fmt.Errorf("pid %d: %w", f.id.Pid, ErrNotProven)
+	}
+	watch, err := watchIdentity(f.id, 0)
+	if errors.Is(err, ErrOwnerGone) {
+		return nil, os.ErrProcessDone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pid %d: %w", f.id.Pid, err)
+	}
+	defer watch.close()
+	handle, err := os.FindProcess(f.id.Pid)
+	if err != nil {
+		return nil, err
+	}
+	proven := belongs(f.id.Pid, id)
+	// As long as the process that was opened first lives its pid names no other.
+	if !watch.alive() {
+		return nil, os.ErrProcessDone
+	}
+	if !proven {
+		return nil, fmt.Errorf("pid %d: %w", f.id.Pid, ErrNotProven)
+	}
+	f.handle = handle
+	return handle, nil
+}
+
+// watch has the end of p noticed from now on.
+func (f *found) watch(p *Process) {
+	f.once.Do(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.released {
+			return
+		}
+		gone, err := watchIdentity(f.id, 0)
+		if err != nil && !errors.Is(err, ErrOwnerGone) {
+			return // it cannot be seen from here
+		}
+		f.gone = gone
+		go p.watchFound(gone) // ends with the process, or with Release
+	})
+}
+
+// watchFound is what watch is for a process that was started. gone is nil if the process is.
+func (p *Process) watchFound(gone *ownerWatch) {
+	code, sig := -1, unknownSignal
+	if gone != nil {
+		gone.wait()
+		if p.found.isReleased() {
+			return
+		}
+		code, sig = gone.status()
+		gone.close()
+	}
+	close(p.reaped)
+	cleanUpFound(p.addr)
+	p.err = p.exitError(code, sig, time.Since(p.started), false)
+	close(p.done)
+}
+
+func (f *found) isReleased() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.released
+}
+
+// Release stops waiting for the end of a process that was found; Done is then never closed. It does nothing to one that
+// was started.
+func (p *Process) Release() {
+	if p.found == nil {
+		return
+	}
+	p.found.mu.Lock()
+	defer p.found.mu.Unlock()
+	p.found.released = true
+	if p.found.gone != nil {
+		p.found.gone.close()
+	}
+}
+
+// cleanUpFound removes what the worker left behind, unless somebody else still cares for it.
+func cleanUpFound(addr Address) {
+	lock, ok := lockExclusive(addr.Dir)
+	if !ok {
+		return
+	}
+	killMarked(map[string]bool{addr.ID: true})
+	(&instance{root: filepath.Dir(addr.Dir), id: addr.ID, dir: addr.Dir, lock: lock}).remove()
+}
+
+// noOutput is the output of a process of which it is not known.
+type noOutput struct{}
+
+func (noOutput) ReadAt([]byte, int64) (int, error) { return 0, os.ErrInvalid }
+func (noOutput) Size() (int64, error)              { return 0, nil }
+func (noOutput) Data(off int64) int64              { return off }

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// firstClient is how long a shared worker waits for its first client, if
+	// its idle timeout is shorter: who has started it has yet to come.
+	firstClient = 30 * time.Second
+
+	// claimedPause is how long a worker that wants to give up its name waits
+	// when somebody has claimed the name, who will probably come in.
+	claimedPause = 10 * time.Millisecond
+)
+
+// armIdle starts the idle time if no client is connected; mu is held.
+func (s *Server) armIdle(d time.Duration) {
+	if s.idle <= 0 || s.isShut() || s.clients > 0 {
+		return
+	}
+	if s.idleTimer == nil {
+		s.idleTimer = time.AfterFunc(d, s.leaveIfIdle)
+		return
+	}
+	s.idleTimer.Reset(d)
+}
+
+// leaveIfIdle ends the worker unless somebody is connected. It decides while it
+// holds the name, so that no client finds a worker that has decided to leave:
+// either the client is counted before, or it comes too late for an answer and
+// starts another worker.
+func (s *Server) leaveIfIdle() {
+	left := false
+	free := s.worker.Withdraw(func() bool {
+		left = s.closeIfIdle()
+		return left
+	})
+	switch {
+	case left:
+		s.quit(fmt.Sprintf("no client for the IdleTimeout of %v", s.idle))
+	case !free:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.armIdle(claimedPause)
+	}
+}
+
+// closeIfIdle closes the door if no client is connected, and reports whether it
+// did.
+func (s *Server) closeIfIdle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients > 0 || s.isShut() {
+		return false
+	}
+	s.shut()
+	return true
+}
+
+// expire ends the worker because its time is over.
+func (s *Server) expire() {
+	reason := fmt.Sprintf("MaxLifetime of %v is over", s.worker.MaxLifetime)
+	if s.worker.SharedName == "" {
+		s.worker.LeaveBecause(reason)
+		return
+	}
+	if !s.worker.Withdraw(func() bool { return true }) {
+		time.AfterFunc(claimedPause, s.expire)
+		return
+	}
+	s.retire(reason)
+}
+
+// retire takes no new clients and ends the worker when those it has are gone, or
+// after the drain timeout.
+func (s *Server) retire(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isShut() {
+		return
+	}
+	s.retiring = reason
+	s.closeDoor()
+	if s.clients == 0 || s.worker.DrainTimeout <= 0 {
+		s.quit(reason)
+		return
+	}
+	s.drainTimer = time.AfterFunc(s.worker.DrainTimeout, func() { s.quit(reason) })
+}
+
+// shut refuses everything from now on; mu is held.
+func (s *Server) shut() {
+	if s.stopping {
+		return
+	}
+	s.stopping = true
+	close(s.stopped)
+	s.closeDoor()
+}
+
+// closeDoor takes no more connections and drops those that have not shaken
+// hands; mu is held.
+func (s *Server) closeDoor() {
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	for _, conn := range s.pending {
+		conn.Close()
+	}
+}
