@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/detached-workers/unref/internal/failpoint"
 	"github.com/detached-workers/unref/lifecycle"
 	"github.com/detached-workers/unref/transport"
 )
@@ -396,10 +397,12 @@ func (e *election) start(ctx context.Context, claim *lifecycle.Claim, past []lif
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Here(failpoint.Started)
 	w := newStarted(e.dialer, e.cmd.Build, proc, true)
 	if err := w.start(ctx, e.cmd.StartLimit()); err != nil {
 		return nil, err
 	}
+	failpoint.Here(failpoint.Answered)
 	if err := publish(claim, w, print, past); err != nil {
 		return nil, errors.Join(err, w.Kill())
 	}

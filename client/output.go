@@ -30,6 +30,10 @@ type output struct {
 	due     bool       // there may be something to read
 	running bool       // a goroutine is reading
 	ended   bool       // nothing will come any more
+
+	// Who reads the output besides, see [Worker.Lines]. Each channel has room for
+	// one, is sent to by wake, and is never closed.
+	readers map[chan struct{}]struct{}
 }
 
 // begin sets what is read and who takes it. Before that wake does nothing.
@@ -45,6 +49,12 @@ func (o *output) wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.due = true
+	for reader := range o.readers {
+		select {
+		case reader <- struct{}{}:
+		default: // it has not yet seen to the last one
+		}
+	}
 	if !o.running && !o.ended {
 		o.running = true
 		o.tasks.Go(o.run)

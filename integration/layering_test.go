@@ -32,10 +32,11 @@ const (
 
 // layers are in order: the first that holds a package counts.
 var layers = []layer{
-	{"transport", nil, []string{yamux, cbor, sys}},
-	{"lifecycle", nil, []string{sys}},
-	{"server", []string{"transport", "lifecycle"}, []string{logrus}},
-	{"client", []string{"transport", "lifecycle"}, []string{logrus}},
+	{"internal/failpoint", nil, nil},
+	{"transport", []string{"internal/failpoint"}, []string{yamux, cbor, sys}},
+	{"lifecycle", []string{"internal/failpoint"}, []string{sys}},
+	{"server", []string{"transport", "lifecycle", "internal/failpoint"}, []string{logrus}},
+	{"client", []string{"transport", "lifecycle", "internal/failpoint"}, []string{logrus}},
 	// The engine of the demo is a library like any other, which knows nothing of workers but its contract.
 	{"cmd/demo-worker/typecheck", []string{"cmd/demo-worker/api"}, nil},
 	{"cmd/demo-worker/api", []string{"transport"}, nil},

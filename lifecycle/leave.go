@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/detached-workers/unref/internal/failpoint"
 )
 
 // Leave ends the worker as SIGTERM does: it drains within the grace and exits with status 0. It returns only if the
@@ -66,6 +68,7 @@ func (w *Worker) Exit(code int) {
 		w.spool.forget()
 	}
 	w.killChildren()
+	failpoint.Here(failpoint.Removing)
 	removeInstance(filepath.Dir(w.Dir), w.ID)
 	os.Exit(code)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/detached-workers/unref/internal/failpoint"
 )
 
 // Registry finds the shared workers of one runtime directory by name. It is a directory of small files: for each name one
@@ -252,6 +254,7 @@ func (r *Registry) TryClaim(name string) (*Claim, error) {
 		if isAt(lock, path) {
 			claim := &Claim{r, name, lock}
 			claim.sign()
+			failpoint.Here(failpoint.Claimed)
 			return claim, nil
 		}
 		lock.Close() // it was removed, by hand perhaps, and locks nothing
@@ -320,7 +323,12 @@ func (c *Claim) publish(rec *Record) error {
 		os.Remove(temp)
 		return err
 	}
-	return os.Rename(temp, c.registry.path(c.name, recordSuffix))
+	failpoint.Here(failpoint.Publishing)
+	if err := os.Rename(temp, c.registry.path(c.name, recordSuffix)); err != nil {
+		return err
+	}
+	failpoint.Here(failpoint.Published)
+	return nil
 }
 
 // Remove removes the name's record if it is that of the instance with this id.
@@ -329,6 +337,7 @@ func (c *Claim) Remove(id string) error {
 	if err != nil || rec == nil || rec.ID != id {
 		return err
 	}
+	failpoint.Here(failpoint.Withdrawing)
 	return os.Remove(c.registry.path(c.name, recordSuffix))
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/detached-workers/unref/internal/failpoint"
 )
 
 // Start starts the command as the shared worker of the claimed name and returns as soon as its process runs, like
@@ -49,6 +51,7 @@ func (p *Process) Record(pid int, f *Fingerprint) (*Record, error) {
 func (w *Worker) share(s *sharing) {
 	w.SharedName, w.DrainTimeout = s.Name, s.DrainTimeout
 	w.registry = &Registry{s.Registry}
+	defer failpoint.Here(failpoint.Armed)
 	starter, err := watchIdentity(s.Starter, 0)
 	switch {
 	case errors.Is(err, ErrOwnerGone):

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/detached-workers/unref/internal/failpoint"
 	"github.com/detached-workers/unref/transport"
 )
 
@@ -41,6 +42,7 @@ func (s *Server) welcome(hello transport.Hello) (client bool, err error) {
 	if s.idleTimer != nil {
 		s.idleTimer.Stop()
 	}
+	failpoint.Here(failpoint.Welcoming)
 	return true, nil
 }
 

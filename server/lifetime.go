@@ -29,17 +29,18 @@ func (s *Server) armIdle(d time.Duration) {
 
 // leaveIfIdle ends the worker unless somebody is connected. It decides while it
 // holds the name, so that no client finds a worker that has decided to leave:
-// either the client is counted before, or it comes too late for an answer and
-// starts another worker.
+// either the client is counted before, or it gets no answer and starts another
+// worker.
 func (s *Server) leaveIfIdle() {
+	reason := fmt.Sprintf("no client for the IdleTimeout of %v", s.idle)
 	left := false
 	free := s.worker.Withdraw(func() bool {
-		left = s.closeIfIdle()
+		left = s.refuseIfIdle(reason)
 		return left
 	})
 	switch {
 	case left:
-		s.quit(fmt.Sprintf("no client for the IdleTimeout of %v", s.idle))
+		s.quit(reason)
 	case !free:
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -47,15 +48,16 @@ func (s *Server) leaveIfIdle() {
 	}
 }
 
-// closeIfIdle closes the door if no client is connected, and reports whether it
-// did.
-func (s *Server) closeIfIdle() bool {
+// refuseIfIdle refuses all clients from now on if none is connected, and reports
+// whether it does. The door stays open, because the end of Serve would be that
+// of the process, which still has a name to give up.
+func (s *Server) refuseIfIdle(reason string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.clients > 0 || s.isShut() {
 		return false
 	}
-	s.shut()
+	s.retiring = reason
 	return true
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/detached-workers/unref/internal/failpoint"
 	"github.com/detached-workers/unref/lifecycle"
 	"github.com/detached-workers/unref/transport"
 )
@@ -71,7 +72,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start worker %s: %w", w.Name, err)
 	}
-	s.quit = func(reason string) { s.tasks.Go(func() { w.LeaveBecause(reason) }) }
+	failpoint.Here(failpoint.Bound)
+	s.quit = func(reason string) {
+		s.quitting.Store(true)
+		s.tasks.Go(func() { w.LeaveBecause(reason) })
+	}
 	s.init()
 	s.Mux.builtin(s)
 	ctx, cancel := context.WithCancel(ctx)
@@ -88,6 +93,9 @@ func (s *Server) Run(ctx context.Context) error {
 	_ = s.Serve(ctx, l) // however it ended, the worker leaves now
 	close(s.served)
 	s.teardown(w.Grace)
+	if s.quitting.Load() {
+		select {} // the exit is under way, and first says why
+	}
 	if ctx.Err() == nil {
 		w.Exit(0) // a main that returned would cut the exit short
 	}

@@ -74,6 +74,8 @@ type Server struct {
 	idle     time.Duration
 	quit     func(reason string) // ends the worker; does not wait
 
+	quitting atomic.Bool // quit was called
+
 	inFlight atomic.Int64  // calls
 	ended    atomic.Uint64 // calls
 

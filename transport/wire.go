@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/detached-workers/unref/internal/failpoint"
 )
 
 // yamux's frames begin with version, type, flags (2 bytes), stream id (4) and
@@ -334,6 +336,7 @@ func (w *wire) offer(p []byte) (int, error) {
 		defer w.turn.Unlock()
 		return 0, w.broken
 	}
+	failpoint.After(failpoint.Frame, func() { _, _ = w.try.write(w.raw, p[:len(p)/2]) })
 	n, err := w.try.write(w.raw, p)
 	if w.wrote(err) != nil || n == 0 || n == len(p) {
 		w.turn.Unlock()
