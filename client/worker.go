@@ -165,6 +165,7 @@ func (w *Worker) release() {
 	w.letGo()
 	if l := w.current(); l.isUp() {
 		l.conn.Close()
+		l.end(ErrClosed)
 	}
 	w.output.drain()
 	w.proc.Release()
@@ -242,7 +243,9 @@ func (w *Worker) await(patience time.Duration) {
 	default:
 		return // it could not be killed
 	}
-	<-w.done
+	if w.life.Err() == nil { // else nobody looks after the connection any more
+		<-w.done
+	}
 	w.awaitTasks(patience)
 }
 

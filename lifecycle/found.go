@@ -17,12 +17,11 @@ var ErrNotProven = errors.New("the process is not known to be the worker's")
 type found struct {
 	id identity
 
-	once sync.Once // of watch
-
 	mu       sync.Mutex // protects what follows
 	handle   *os.Process
 	gone     *ownerWatch // nil while nobody waits for the process's end
-	released bool
+	watching bool        // somebody waits for it, or it is known
+	over     bool        // it is known
 }
 
 // Open returns the worker's process. output is the file of its output, nil if it is not known; it then belongs to the
@@ -94,19 +93,17 @@ func (f *found) prove(id string) (*os.Process, error) {
 
 // watch has the end of p noticed from now on.
 func (f *found) watch(p *Process) {
-	f.once.Do(func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.released {
-			return
-		}
-		gone, err := watchIdentity(f.id, 0)
-		if err != nil && !errors.Is(err, ErrOwnerGone) {
-			return // it cannot be seen from here
-		}
-		f.gone = gone
-		go p.watchFound(gone) // ends with the process, or with Release
-	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watching {
+		return
+	}
+	gone, err := watchIdentity(f.id, 0)
+	if err != nil && !errors.Is(err, ErrOwnerGone) {
+		return // it cannot be seen from here
+	}
+	f.gone, f.watching = gone, true
+	go p.watchFound(gone) // ends with the process, or with Release
 }
 
 // watchFound is what watch is for a process that was started. gone is nil if the process is.
@@ -114,7 +111,7 @@ func (p *Process) watchFound(gone *ownerWatch) {
 	code, sig := -1, unknownSignal
 	if gone != nil {
 		gone.wait()
-		if p.found.isReleased() {
+		if !p.found.settle(gone) {
 			return
 		}
 		code, sig = gone.status()
@@ -126,28 +123,34 @@ func (p *Process) watchFound(gone *ownerWatch) {
 	close(p.done)
 }
 
-func (f *found) isReleased() bool {
+// settle notes that the process has ended, and is false if the watch was stopped instead.
+func (f *found) settle(gone *ownerWatch) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.released
+	f.over = f.gone == gone
+	return f.over
 }
 
-// Release stops waiting for the end of a process that was found; Done is then never closed. It does nothing to one that
-// was started.
+// Release stops waiting for the end of a process that was found, until somebody asks for Done again. It does nothing to a
+// process that was started.
 func (p *Process) Release() {
 	if p.found == nil {
 		return
 	}
 	p.found.mu.Lock()
 	defer p.found.mu.Unlock()
-	p.found.released = true
-	if p.found.gone != nil {
-		p.found.gone.close()
+	if p.found.gone == nil || p.found.over {
+		return
 	}
+	p.found.gone.close()
+	p.found.gone, p.found.watching = nil, false
 }
 
 // cleanUpFound removes what the worker left behind, unless somebody else still cares for it.
 func cleanUpFound(addr Address) {
+	if filepath.Base(addr.Dir) != addr.ID || !isID(addr.ID) {
+		return // nobody made such an instance
+	}
 	lock, ok := lockExclusive(addr.Dir)
 	if !ok {
 		return

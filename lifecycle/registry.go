@@ -38,6 +38,12 @@ func OpenRegistry(runtimeDir string) (*Registry, error) {
 	return &Registry{dir}, makePrivate(dir)
 }
 
+// isRemoved is whether somebody has removed the registry. Who wants a claim makes it again; a worker that leaves need not.
+func (r *Registry) isRemoved() bool {
+	_, err := os.Lstat(r.dir)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // Record is what the registry has on one shared worker.
 type Record struct {
 	Address

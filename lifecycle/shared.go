@@ -125,7 +125,7 @@ func (w *Worker) DisplacedBecause() string { return w.why }
 // workers of that name, nor start any. It returns false if that cannot be had now, because somebody else has claimed the
 // name. A worker that is not shared just calls leave.
 func (w *Worker) Withdraw(leave func() bool) bool {
-	if w.registry == nil {
+	if w.registry == nil || w.registry.isRemoved() {
 		leave()
 		return true
 	}
