@@ -178,9 +178,23 @@ type stamp struct {
 	Change int64 `json:"ctime"`
 }
 
-// settled is how old the last change of a file has to be for its stamp to tell. Clocks of file systems are coarse: a file
-// that is written twice within one tick has the same stamp both times.
-const settled = time.Second
+// How old the last change of a file has to be for its stamp to tell. Clocks of file systems are coarse: a file that is written
+// twice within one tick has the same stamp both times. Those that show more than milliseconds tick with the kernel, every
+// 10 ms at least; others may tick every two seconds.
+const (
+	settledFine   = 50 * time.Millisecond
+	settledCoarse = 3 * time.Second
+)
+
+// settled is whether the file was last changed long enough before.
+func (s stamp) settled(before time.Time) bool {
+	last := max(s.Mtime, s.Change)
+	age := settledCoarse
+	if last%int64(time.Millisecond) != 0 {
+		age = settledFine
+	}
+	return before.Sub(time.Unix(0, last)) >= age
+}
 
 // hashFile returns "sha256:" and a hash of the file, and its stamp, which is zero while it tells nothing.
 func hashFile(path string) (string, stamp, error) {
@@ -194,7 +208,7 @@ func hashFile(path string) (string, stamp, error) {
 	if _, err := io.Copy(hash, f); err != nil {
 		return "", stamp{}, err
 	}
-	if before != stampOf(f) || began.Sub(time.Unix(0, max(before.Mtime, before.Change))) < settled {
+	if before != stampOf(f) || !before.settled(began) {
 		before = stamp{}
 	}
 	return "sha256:" + hex.EncodeToString(hash.Sum(nil)), before, nil

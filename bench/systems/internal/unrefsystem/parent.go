@@ -2,7 +2,10 @@ package unrefsystem
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/detached-workers/unref/bench/harness"
 	"github.com/detached-workers/unref/client"
@@ -26,12 +29,25 @@ func (f Form[T]) start(ctx context.Context) (harness.Worker, error) {
 	return worker[T]{w, f}, nil
 }
 
+// sharedIdle is how long a shared worker outlives the section that uses it.
+const sharedIdle = 2 * time.Second
+
+// attach finds the shared worker of that name, or starts it.
+func (f Form[T]) attach(ctx context.Context, shared string) (harness.Worker, error) {
+	d := client.Dialer{MaxMessage: maxMessage}
+	cmd := lifecycle.Self(name)
+	cmd.IdleTimeout = sharedIdle
+	w, err := d.Attach(ctx, shared, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return worker[T]{w, f}, nil
+}
+
 func (w worker[T]) Caller(context.Context) (harness.Caller, error) { return caller[T](w), nil }
 
-func (w worker[T]) Address() string {
-	p := w.Process()
-	return address{Socket: p.Socket(), Secret: p.Secret(), Instance: p.ID()}.String()
-}
+// Address is a name for a shared worker of this process's section.
+func (w worker[T]) Address() string { return fmt.Sprintf("bench-%d", os.Getpid()) }
 
 type caller[T any] worker[T]
 
