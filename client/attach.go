@@ -66,6 +66,7 @@ const defaultAnswerTimeout = 10 * time.Second
 const (
 	minClaimPause = time.Millisecond
 	maxClaimPause = 8 * time.Millisecond
+	maxLookPause  = 250 * time.Millisecond // also while a replacement has to wait
 	waitLogged    = time.Second
 )
 
@@ -115,6 +116,7 @@ type election struct {
 	decision Decision
 	began    time.Time
 	waiting  bool // it was said that somebody is waited for
+	warned   bool // it was said that others want another configuration
 
 	// The instance that did not answer in time; and the one that was too busy
 	// to take the connection, since when.
@@ -324,7 +326,7 @@ func (e *election) succeed(ctx context.Context, claim *lifecycle.Claim, rec *lif
 		// It stays connected to until the new one has the name; then it finds out.
 		defer old.Close()
 		if pause := rec.Contention(print, time.Now()); pause > 0 {
-			return nil, pause, e.contested(ctx, pause, rec, diff)
+			return nil, min(pause, maxLookPause), e.contested(ctx, pause, rec, diff)
 		}
 		e.decision.Differences = diff
 		e.replaces(rec, change(diff))
@@ -366,7 +368,10 @@ func (e *election) contested(ctx context.Context, pause time.Duration, rec *life
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
 		return fmt.Errorf("%w: %s; worker %d could be replaced in %v", ErrContested, text, rec.Pid(), pause.Round(time.Millisecond))
 	}
-	e.log().Warnf("%s; worker %d is replaced in %v", text, rec.Pid(), pause.Round(time.Millisecond))
+	if !e.warned {
+		e.warned = true
+		e.log().Warnf("%s; worker %d is replaced in %v", text, rec.Pid(), pause.Round(time.Millisecond))
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -20,6 +21,9 @@ import (
 // roleEnv makes the test binary play another part than the tests.
 const roleEnv = "INTEGRATION_ROLE"
 
+// maxCallsEnv sets the worker's limit of calls in flight for each client.
+const maxCallsEnv = "INTEGRATION_MAX_CALLS"
+
 // runEnv makes the worker call Server.Run and not Main.
 const runEnv = "INTEGRATION_RUN"
 
@@ -28,6 +32,11 @@ func TestMain(m *testing.M) {
 		os.Exit(play(role))
 	}
 	mux := newMux()
+	if w, _ := lifecycle.Current(); w != nil && os.Getenv(maxCallsEnv) != "" {
+		n, err := strconv.Atoi(os.Getenv(maxCallsEnv))
+		must(err)
+		(&server.Server{Mux: mux, MaxCalls: n}).Main()
+	}
 	if w, _ := lifecycle.Current(); w != nil && os.Getenv(runEnv) != "" {
 		if err := (&server.Server{Mux: mux}).Run(context.Background()); err != nil {
 			fmt.Println(err)

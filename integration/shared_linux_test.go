@@ -330,3 +330,64 @@ func TestSharedWorkersClientsDoNotDisturbEachOther(t *testing.T) {
 		t.Errorf("got %+v, %v", status, err)
 	}
 }
+
+// Whoever looks at a worker that is to replace another one, and has not done so
+// yet, does not make it believe that it was replaced itself.
+func TestWorkerThatIsNotPublishedYetStays(t *testing.T) {
+	dir := shortDir(t)
+	attach(t, client.Dialer{}, sharedIn(dir))
+	registry, err := lifecycle.OpenRegistry(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim, err := registry.TryClaim(t.Name())
+	if err != nil || claim == nil {
+		t.Fatalf("claim the name: %v", err)
+	}
+	defer claim.Release()
+	p, err := claim.Start(t.Context(), sharedIn(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	hello := transport.Hello{Secret: p.Secret(), Features: []string{transport.FeatureObserver}}
+	looks := 0
+	await(t, "looks at the worker", func() bool {
+		conn, err := transport.Dial(t.Context(), p.Socket(), transport.DialConfig{Hello: hello})
+		if err == nil {
+			looks++
+			conn.Close()
+		}
+		return looks == 20
+	})
+	select {
+	case <-p.Done():
+		t.Errorf("it has left: %v", p.Err())
+	default:
+	}
+}
+
+// Each client has a number of calls in flight of its own.
+func TestEachClientHasItsOwnLimitOfCalls(t *testing.T) {
+	dir := shortDir(t)
+	cmd := sharedIn(dir)
+	cmd.Env = append(os.Environ(), maxCallsEnv+"=1")
+	greedy := attach(t, client.Dialer{}, cmd)
+	modest := attach(t, client.Dialer{}, cmd)
+	if greedy.Pid() != modest.Pid() {
+		t.Fatal("two workers")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	pending := make(chan error, 1)
+	go func() {
+		_, err := client.Call(ctx, greedy, wait, waitRequest{})
+		pending <- err
+	}()
+	awaitHandler(modest, "handleWait")
+	if _, err := client.Call(t.Context(), greedy, echo, nil); !errors.Is(err, transport.CodeExhausted) || !client.SafeToRetry(err) {
+		t.Errorf("a second call of the greedy client: %v", err)
+	}
+	mustEcho(t, modest)
+	cancel()
+	<-pending
+}

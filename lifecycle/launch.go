@@ -42,6 +42,7 @@ type launch struct {
 // sharing is what a shared worker is told besides.
 type sharing struct {
 	Name         string        `json:"name"`
+	Generation   int           `json:"generation"`    // of the record that it will be published with
 	Registry     string        `json:"registry"`      // its directory
 	Starter      identity      `json:"starter"`       // who publishes the name
 	DrainTimeout time.Duration `json:"drain_timeout"` // in nanoseconds, 0 means none

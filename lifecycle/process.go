@@ -26,6 +26,7 @@ const (
 type Process struct {
 	addr    Address
 	program string
+	shared  *sharing      // nil if the worker is its starter's alone, or was found
 	grace   time.Duration // negative means none
 	cmd     *exec.Cmd     // nil if the process was found
 	found   *found        // nil if the process was started
@@ -175,7 +176,7 @@ func (p *Process) condemn(reason string) {
 // then it sends SIGTERM and gives it its grace again; then it kills, which forced reports. When ctx ends it goes on to
 // kill at once. The error is nil if the process is gone.
 func (p *Process) Stop(ctx context.Context) (forced bool, err error) {
-	patience := max(p.grace, 0) + exitMargin
+	patience := max(p.graceTime(), 0) + exitMargin
 	if p.exitAsked() && p.gone(ctx, patience) {
 		return false, nil
 	}
@@ -185,6 +186,16 @@ func (p *Process) Stop(ctx context.Context) (forced bool, err error) {
 		}
 	}
 	return true, p.KillBecause(stopReason(ctx, patience))
+}
+
+// graceTime returns the worker's grace, which of one that was found stands in its launch file.
+func (p *Process) graceTime() time.Duration {
+	if p.found != nil {
+		if l, err := readLaunch(p.addr.Dir); err == nil {
+			return l.Grace
+		}
+	}
+	return p.grace
 }
 
 func stopReason(ctx context.Context, patience time.Duration) string {

@@ -49,7 +49,9 @@ type Record struct {
 	Address
 	Version int `json:"version"`
 	// SharedName is the name under which the worker is found.
-	SharedName  string      `json:"name"`
+	SharedName string `json:"name"`
+	// Generation is one more than that of the record before, 1 if there was none.
+	Generation  int         `json:"generation"`
 	Program     string      `json:"program"`
 	Started     time.Time   `json:"started"`
 	Fingerprint Fingerprint `json:"fingerprint"`

@@ -23,12 +23,24 @@ func (c *Claim) Start(ctx context.Context, cmd *Command) (*Process, error) {
 	if shared.IdleTimeout == 0 {
 		shared.IdleTimeout = sharedIdleTimeout
 	}
+	s, err := c.sharing(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.label(), err)
+	}
+	return shared.startAs(ctx, s)
+}
+
+func (c *Claim) sharing(cmd *Command) (*sharing, error) {
 	starter, err := identify(os.Getpid())
 	if err != nil {
-		return nil, fmt.Errorf("start %s: identify this process: %w", cmd.label(), err)
+		return nil, fmt.Errorf("identify this process: %w", err)
 	}
-	s := &sharing{Name: c.name, Registry: c.registry.dir, Starter: starter, DrainTimeout: cmd.drainTimeout()}
-	return shared.startAs(ctx, s)
+	s := &sharing{Name: c.name, Generation: 1, Registry: c.registry.dir, Starter: starter, DrainTimeout: cmd.drainTimeout()}
+	rec, err := c.Record()
+	if rec != nil {
+		s.Generation = rec.Generation + 1
+	}
+	return s, err
 }
 
 func (c *Command) drainTimeout() time.Duration {
@@ -44,12 +56,15 @@ func (p *Process) Record(pid int, f *Fingerprint) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identify worker %s (pid %d): %w", p.Name(), pid, err)
 	}
-	return &Record{Address: p.addr, Program: p.program, Started: p.started, Fingerprint: *f, Stamp: f.stamp, Process: id}, nil
+	return &Record{
+		Address: p.addr, Generation: p.shared.Generation, Program: p.program, Started: p.started, Fingerprint: *f, Stamp: f.stamp,
+		Process: id,
+	}, nil
 }
 
 // share makes this process a shared worker. Until the registry names it, it belongs to its starter.
 func (w *Worker) share(s *sharing) {
-	w.SharedName, w.DrainTimeout = s.Name, s.DrainTimeout
+	w.SharedName, w.DrainTimeout, w.generation = s.Name, s.DrainTimeout, s.Generation
 	w.registry = &Registry{s.Registry}
 	defer failpoint.Here(failpoint.Armed)
 	starter, err := watchIdentity(s.Starter, 0)
@@ -76,7 +91,7 @@ func (w *Worker) starterGone() {
 }
 
 // CheckName looks whether clients still find this worker under its name, and if not has that known through
-// [Worker.Displaced].
+// [Worker.Displaced]. A record of an earlier generation is that of the worker that this one is about to replace.
 func (w *Worker) CheckName() {
 	if w.registry == nil {
 		return
@@ -87,9 +102,9 @@ func (w *Worker) CheckName() {
 		// Nothing is known, so nothing changes.
 	case rec != nil && rec.ID == w.ID:
 		w.published.Store(true)
-	case rec != nil || err != nil:
+	case err != nil || rec != nil && (w.published.Load() || rec.Generation >= w.generation):
 		w.setDisplaced(fmt.Sprintf("another worker has the name %q now", w.SharedName))
-	case w.published.Load():
+	case rec == nil && w.published.Load():
 		w.setDisplaced(fmt.Sprintf("the name %q was removed", w.SharedName))
 	}
 }

@@ -99,7 +99,7 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 		cmd.ExtraFiles = []*os.File{owner}
 	}
 	p := &Process{
-		addr: Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, program: l.Program,
+		addr: Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, program: l.Program, shared: l.Shared,
 		grace: c.grace(), cmd: cmd, inst: inst, spool: spool, started: time.Now(),
 		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
 	}

@@ -52,11 +52,12 @@ type Worker struct {
 	spool     *spool   // nil if standard output and error were redirected
 	ownerGone chan struct{}
 
-	registry  *Registry   // nil if the worker is not shared
-	published atomic.Bool // the registry is known to have named this worker
-	displace  sync.Once
-	displaced chan struct{} // closed by displace
-	why       string        // of displaced, written before it is closed
+	registry   *Registry   // nil if the worker is not shared
+	generation int         // of its record
+	published  atomic.Bool // the registry is known to have named this worker
+	displace   sync.Once
+	displaced  chan struct{} // closed by displace
+	why        string        // of displaced, written before it is closed
 
 	drain   atomic.Pointer[func(context.Context)] // set by Serving
 	leaving atomic.Bool
