@@ -204,10 +204,14 @@ func (w *Worker) Stacks(ctx context.Context) (string, error) {
 }
 
 // Stop ends a worker of any program as [Worker.Stop] does, found as
-// [Dialer.Find] does. One that does not answer is ended by signals.
+// [Dialer.Find] does. One that does not answer within d.AnswerTimeout, here 2 s
+// if it is zero, is ended by signals.
 func (d *Dialer) Stop(ctx context.Context, name string) error {
 	observer := *d
 	observer.Observer = true
+	if observer.AnswerTimeout == 0 {
+		observer.AnswerTimeout = answerTime
+	}
 	w, err := observer.Find(ctx, name)
 	if err == nil {
 		defer w.Close()

@@ -41,7 +41,7 @@ var layers = []layer{
 	{"cmd/demo-worker/typecheck", []string{"cmd/demo-worker/api"}, nil},
 	{"cmd/demo-worker/api", []string{"transport"}, nil},
 	{"cmd", []string{"transport", "lifecycle", "server", "client", "cmd"}, []string{logrus, sys}},
-	{"integration", []string{"transport", "lifecycle", "server", "client", "cmd"}, []string{logrus, sys}},
+	{"integration", []string{"transport", "lifecycle", "server", "client", "cmd", "internal/failpoint"}, []string{logrus, sys}},
 }
 
 // testOnly are modules that only tests may import.

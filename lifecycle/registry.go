@@ -177,8 +177,9 @@ func (r *Registry) Restamp(rec *Record, f *Fingerprint) {
 }
 
 const (
-	// pastSpan is how long a worker that was replaced is remembered, and pastMax how many.
-	pastSpan = 10 * time.Minute
+	// pastSpan is how long a worker that was replaced is remembered, and pastMax how many. It is so short that a person who
+	// tries one setting and the other is not held up.
+	pastSpan = time.Minute
 	pastMax  = 32
 
 	// freeReturns is how often within pastSpan a configuration may come back that was replaced before. From then on each

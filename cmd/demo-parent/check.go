@@ -9,7 +9,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/detached-workers/unref/client"
-	"github.com/detached-workers/unref/lifecycle"
 )
 
 // runCheck is the command check.
@@ -38,7 +37,8 @@ func newChecker(ctx context.Context, o *checkOptions, d *display) (*checker, err
 	}
 	place := slot{
 		dialer:  &client.Dialer{Timeout: perMessage(o.timeout), Logger: newLogger(d, o.verbose)},
-		command: &lifecycle.Command{Path: path},
+		command: o.workerCommand(path),
+		name:    o.groupName(),
 		tell:    d.Printf,
 	}
 	return &checker{request: o.plan(), slots: newSlots(o.workers, place), display: d, verbose: o.verbose}, nil
@@ -66,23 +66,30 @@ func newLogger(d *display, verbose bool) *logrus.Logger {
 
 // repeat checks n times and reports each. The outcome is that of the last.
 func (c *checker) repeat(ctx context.Context, n int, report *reporter) error {
-	var times []time.Duration
-	var r *result
+	var rounds []*result
 	for range n {
-		var err error
-		if r, err = c.round(ctx); err != nil {
+		r, err := c.round(ctx)
+		if err != nil {
 			return err
 		}
 		if err := report.report(r); err != nil {
 			return err
 		}
-		c.display.Printf("%s", r.summary())
-		times = append(times, r.elapsed)
+		c.summarize(r)
+		rounds = append(rounds, r)
 	}
 	if n > 1 {
-		c.display.Printf("%s", comparison(times))
+		c.display.Printf("%s", comparison(rounds))
 	}
-	return r.outcome()
+	return rounds[n-1].outcome()
+}
+
+// summarize says of a round what was done, and where the workers came from that did it.
+func (c *checker) summarize(r *result) {
+	c.display.Printf("%s", r.summary())
+	if text := origins(r.arrivals); text != "" {
+		c.display.Printf("%s", text)
+	}
 }
 
 // outcome returns [errFound] if there are diagnostics.

@@ -58,8 +58,9 @@ type recipe struct {
 	args []string // of the go command
 }
 
-// buildWorker builds the worker in the user's cache and returns its path. The go command builds only what has changed, and
-// puts the result into place in one step, so that nobody who does the same at the same time sees half of it.
+// buildWorker returns the path of the worker that was built in the user's cache, and builds it if the source has changed
+// since. The go command puts the result into place in one step, so that nobody who does the same at the same time sees
+// half of it.
 func buildWorker(ctx context.Context, tell func(format string, args ...any)) (string, error) {
 	from, err := source()
 	if err != nil {
@@ -70,19 +71,23 @@ func buildWorker(ctx context.Context, tell func(format string, args ...any)) (st
 		return "", err
 	}
 	path := filepath.Join(cache, workerName+executableSuffix())
+	state := newState(from)
+	if state.isOf(path) {
+		return path, nil
+	}
 	how := recipeFor(from, path)
 	tell("building %s from %s", workerName, from)
 	cmd := exec.CommandContext(ctx, "go", how.args...)
 	cmd.Dir = how.dir
-	// The target of the check is not that of the worker, and neither are the workspace and the flags.
+	// The target of the check is not that of the worker, and neither are the workspace, the flags and the use of cgo.
 	cmd.Env = append(os.Environ(), "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH, "GOWORK=off", "GOFLAGS=-buildvcs=false",
-		"GOBIN="+cache, "GOTMPDIR="+cache)
+		"CGO_ENABLED=0", "GOBIN="+cache, "GOTMPDIR="+cache)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(how.args, " "), err, bytes.TrimSpace(out.Bytes()))
 	}
-	return path, nil
+	return path, state.keep(path)
 }
 
 // recipeFor returns how to build the worker from what source has found.

@@ -1,5 +1,5 @@
-// Demo-parent type-checks Go packages in worker processes that stay warm from one check to the next, and shows what it
-// is that workers guarantee. It is an example of a program that uses packages client and lifecycle, and a useful one.
+// Demo-parent type-checks Go packages in worker processes that stay warm from one run to the next, and shows what it is
+// that workers guarantee. It is an example of a program that uses packages client and lifecycle, and a useful one.
 package main
 
 import (
@@ -20,6 +20,8 @@ const usage = `Demo-parent checks Go packages in warm worker processes.
 Usage:
 
 	demo-parent check [flags] [packages]   type-check packages and print what is wrong
+	demo-parent status                     list the workers that checks have left for later ones
+	demo-parent stop [flags]               end them
 	demo-parent tour [flags]               show what workers guarantee, with real processes
 	demo-parent help [command]             show this text or a command's
 
@@ -40,9 +42,12 @@ var errFound = errors.New("something is wrong, and was reported")
 type command func(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) error
 
 var commands = map[string]command{
-	"check":      runCheck,
-	"tour":       runTour,
-	ownerCommand: runOwner,
+	"check":       runCheck,
+	"status":      runStatus,
+	"stop":        runStop,
+	"tour":        runTour,
+	ownerCommand:  runOwner,
+	finderCommand: runFinder,
 }
 
 func main() {

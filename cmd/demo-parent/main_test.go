@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,16 +81,111 @@ func TestScripts(t *testing.T) {
 	}
 	dirs := strings.Fields(string(cache))
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:  "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"pids": scriptPids, "kill9": scriptKill},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOCACHE", dirs[0])
 			env.Setenv("GOMODCACHE", dirs[1])
-			for _, name := range []string{"UNREF_RUNTIME_DIR", "PATH", "GOPROXY", "GOTOOLCHAIN", "GOWORK"} {
+			for _, name := range []string{"PATH", "GOPROXY", "GOTOOLCHAIN", "GOWORK"} {
 				env.Setenv(name, os.Getenv(name))
 			}
-			return nil
+			return setRuntimeDir(env)
 		},
 	})
+}
+
+// setRuntimeDir gives a script a directory for its workers, which are ended with it.
+func setRuntimeDir(env *testscript.Env) error {
+	dir, err := os.MkdirTemp("", "dp")
+	if err != nil {
+		return err
+	}
+	env.Setenv("UNREF_RUNTIME_DIR", dir)
+	env.Defer(func() {
+		if err := endWorkers(dir); err != nil {
+			env.T().Log(err)
+			env.T().FailNow()
+		}
+	})
+	return nil
+}
+
+// newRuntimeDir gives the test a directory for its workers, which are ended with it. Its path is short, since that of a
+// socket has to be.
+func newRuntimeDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "dp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("UNREF_RUNTIME_DIR", dir)
+	t.Cleanup(func() {
+		if err := endWorkers(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// endWorkers ends all workers in a runtime directory and removes it.
+func endWorkers(dir string) error {
+	d := client.Dialer{RuntimeDir: dir}
+	list, err := d.List(context.Background())
+	for _, info := range list {
+		if err := d.Stop(context.Background(), info.ID); err != nil && !errors.Is(err, client.ErrNoWorker) {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if list, err := d.List(context.Background()); err != nil || len(list) > 0 {
+		return fmt.Errorf("workers are left: %v, %v", list, err)
+	}
+	return os.RemoveAll(dir)
+}
+
+// workersIn returns the workers in a runtime directory.
+func workersIn(t *testing.T, dir string) []client.Info {
+	t.Helper()
+	d := client.Dialer{RuntimeDir: dir}
+	list, err := d.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// scriptPids is the command "pids NAME": it sets a variable to the pids of all workers, as the summary lists them.
+func scriptPids(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: pids NAME")
+	}
+	var pids []string
+	for _, info := range scriptWorkers(ts) {
+		pids = append(pids, strconv.Itoa(info.Pid))
+	}
+	ts.Setenv(args[0], strings.Join(pids, ", "))
+}
+
+// scriptKill is the command "kill9": it kills all workers and waits until they are gone.
+func scriptKill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: kill9")
+	}
+	for _, info := range scriptWorkers(ts) {
+		ts.Check(kill(info.Pid))
+		if !await(context.Background(), func() bool { return !alive(info.Pid) }) {
+			ts.Fatalf("worker %d does not die", info.Pid)
+		}
+	}
+}
+
+func scriptWorkers(ts *testscript.TestScript) []client.Info {
+	d := client.Dialer{RuntimeDir: ts.Getenv("UNREF_RUNTIME_DIR")}
+	list, err := d.List(context.Background())
+	ts.Check(err)
+	return list
 }
 
 // newModule writes the files of a module into a directory of its own, all an hour old.
@@ -139,6 +236,15 @@ func chain(t *testing.T) string {
 		"c/c.go": "package c\n\nimport \"example.com/m/b\"\n\nfunc C() int { return b.B() }\n",
 		"d/d.go": "package d\n\nfunc D() int { return 1 }\n",
 	})
+}
+
+// newSharedSlot returns a place for a worker that is shared, and a record of what the user was told.
+func newSharedSlot(t *testing.T) (*slot, *[]string) {
+	t.Helper()
+	newRuntimeDir(t)
+	s, told := newSlot(t)
+	s.name = slotName(groupName(t.Name()), 1)
+	return s, told
 }
 
 // newSlot returns a place for a worker, and a record of what the user was told.

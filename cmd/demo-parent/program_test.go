@@ -10,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/detached-workers/unref/client"
 )
 
 // program is demo-parent, running.
@@ -73,6 +76,7 @@ func (p *program) interrupt() int {
 }
 
 func TestWatchChecksAgainWhatHasChanged(t *testing.T) {
+	newRuntimeDir(t)
 	dir := chain(t)
 	p := startProgram(t, "check", "-watch", "-C", dir, "./...")
 	p.await("cold: 4 packages")
@@ -97,7 +101,7 @@ func TestWatchChecksAgainWhatHasChanged(t *testing.T) {
 func TestAnInterruptEndsACheckAndItsWorkers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	t.Setenv("UNREF_RUNTIME_DIR", dir)
-	p := startProgram(t, "check", "-v", "-j", "2", "net/...")
+	p := startProgram(t, "check", "-fresh", "-v", "-j", "2", "net/...")
 	p.await("checked ")
 	if status := p.interrupt(); status != exitInterrupt {
 		t.Errorf("the exit status is %d, want %d", status, exitInterrupt)
@@ -108,6 +112,24 @@ func TestAnInterruptEndsACheckAndItsWorkers(t *testing.T) {
 	}
 }
 
+// A worker that others may use is not ended by an interrupt, but what it does for us is.
+func TestAnInterruptEndsACheckAndNotItsSharedWorkers(t *testing.T) {
+	dir := newRuntimeDir(t)
+	p := startProgram(t, "check", "-v", "-j", "2", "net/...")
+	p.await("checked ")
+	if status := p.interrupt(); status != exitInterrupt {
+		t.Errorf("the exit status is %d, want %d", status, exitInterrupt)
+	}
+	var list []client.Info
+	ok := await(t.Context(), func() bool {
+		list = workersIn(t, dir)
+		return !slices.ContainsFunc(list, func(i client.Info) bool { return i.Status == nil || i.Status.Clients > 0 })
+	})
+	if !ok || len(list) != 2 {
+		t.Errorf("afterwards there are the workers %+v, want two without clients", list)
+	}
+}
+
 // LESSONS 13
 func TestAClosedPipeEndsItQuietly(t *testing.T) {
 	reader, writer, err := os.Pipe()
@@ -115,7 +137,7 @@ func TestAClosedPipeEndsItQuietly(t *testing.T) {
 		t.Fatal(err)
 	}
 	reader.Close()
-	cmd := exec.Command("demo-parent", "check", "-json", "-C", chain(t))
+	cmd := exec.Command("demo-parent", "check", "-fresh", "-json", "-C", chain(t))
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = writer, &stderr
 	err = cmd.Run()
@@ -129,6 +151,7 @@ func TestAClosedPipeEndsItQuietly(t *testing.T) {
 // Nobody who reads the output of a program that has workers waits for the workers.
 // LESSONS 1
 func TestAKilledParentLeavesNobodyWaiting(t *testing.T) {
+	newRuntimeDir(t)
 	p := startProgram(t, "check", "-watch", "-C", chain(t), "./...")
 	p.await("cold: ")
 	if err := p.cmd.Process.Kill(); err != nil {

@@ -59,19 +59,19 @@ func onPty(t *testing.T, columns uint16, env string, args ...string) string {
 // LESSONS 5
 func TestOnATerminalThereIsABarWhileItWorks(t *testing.T) {
 	for _, columns := range []uint16{0, 50, 120} {
-		text := onPty(t, columns, "TERM=xterm", "check", "-repeat", "1", "-C", chain(t), "./...")
+		text := onPty(t, columns, "TERM=xterm", "check", "-fresh", "-C", chain(t), "./...")
 		if !strings.Contains(text, "listing packages") {
 			t.Errorf("with %d columns nothing was drawn: %q", columns, text)
 		}
 		lines := screen(text)
-		if len(lines) != 2 || !strings.HasPrefix(lines[0], "cold: 4 packages") {
+		if len(lines) != 3 || !strings.HasPrefix(lines[0], "cold: 4 packages") || !strings.HasPrefix(lines[1], "workers: ") {
 			t.Errorf("with %d columns the terminal shows %q in the end, want the summary only", columns, lines)
 		}
 	}
 }
 
 func TestOnADumbTerminalThereIsNoBar(t *testing.T) {
-	text := onPty(t, 80, "TERM=dumb", "check", "-repeat", "1", "-C", chain(t), "./...")
+	text := onPty(t, 80, "TERM=dumb", "check", "-fresh", "-C", chain(t), "./...")
 	if !strings.HasPrefix(text, "cold: 4 packages") || strings.Contains(text, "\r") {
 		t.Errorf("got %q, want the summary only", text)
 	}

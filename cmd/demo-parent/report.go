@@ -54,9 +54,10 @@ func (r *result) text() []byte {
 // document is a round for machines. Times are in milliseconds.
 type document struct {
 	Round     int           `json:"round"`
-	Cold      bool          `json:"cold"`
+	Warmth    string        `json:"warmth"`
 	ElapsedMS float64       `json:"elapsed_ms"`
 	Workers   int           `json:"workers"`
+	Arrivals  []arrival     `json:"arrivals"`
 	Listed    bool          `json:"listed"`
 	Reason    string        `json:"reason,omitempty"`
 	Checked   int           `json:"checked"`
@@ -94,9 +95,10 @@ func (r *result) document() document {
 	diagnostics, _ := r.errors()
 	d := document{
 		Round:     r.round,
-		Cold:      r.round == 1,
+		Warmth:    r.warmth(),
 		ElapsedMS: milliseconds(r.elapsed),
 		Workers:   r.workers,
+		Arrivals:  append([]arrival{}, r.arrivals...),
 		Listed:    r.plan.Listed,
 		Reason:    r.plan.Reason,
 		Checked:   len(r.with(checked)),
@@ -127,12 +129,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // summary returns the round in one line.
 func (r *result) summary() string {
-	warmth := "warm"
-	if r.round == 1 {
-		warmth = "cold"
-	}
 	text := fmt.Sprintf("%s: %s in %s with %s: %d checked, %d reused",
-		warmth, count(r.total(), "package"), short(r.elapsed), count(r.workers, "worker"), len(r.with(checked)), len(r.with(reused)))
+		r.warmth(), count(r.total(), "package"), short(r.elapsed), count(r.workers, "worker"), len(r.with(checked)), len(r.with(reused)))
 	if n := len(r.with(skipped)); n > 0 {
 		text += fmt.Sprintf(", %d skipped because of errors in what they import", n)
 	}
@@ -143,15 +141,28 @@ func (r *result) summary() string {
 	return text + fmt.Sprintf("; %s in %s", count(diagnostics, "error"), count(packages, "package"))
 }
 
-// comparison says what warm workers have saved; times are those of all rounds, of which there are at least two.
-func comparison(times []time.Duration) string {
-	cold, warm := times[0], slices.Sorted(slices.Values(times[1:]))
-	median := warm[len(warm)/2]
-	text := fmt.Sprintf("cold %s, warm %s", short(cold), short(median))
-	if len(warm) > 1 {
-		text += fmt.Sprintf(" (median of %d)", len(warm))
+// comparison says what warm workers have saved, or how long they took if they were warm from the first round on. There are
+// at least two rounds.
+func comparison(rounds []*result) string {
+	first := rounds[0]
+	later := rounds
+	if first.warmth() == cold {
+		later = rounds[1:]
 	}
-	return text + fmt.Sprintf(": %.1f times as fast", float64(cold)/float64(max(1, median)))
+	var times []time.Duration
+	for _, r := range later {
+		times = append(times, r.elapsed)
+	}
+	slices.Sort(times)
+	median := times[len(times)/2]
+	text := "warm " + short(median)
+	if len(times) > 1 {
+		text += fmt.Sprintf(" (median of %d)", len(times))
+	}
+	if first.warmth() != cold {
+		return text
+	}
+	return fmt.Sprintf("cold %s, %s: %.1f times as fast", short(first.elapsed), text, float64(first.elapsed)/float64(max(1, median)))
 }
 
 // short returns a duration with three digits or so.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/cmd/demo-worker/api"
 )
 
@@ -17,6 +18,10 @@ func found() *result {
 	}}
 	r := newResult(1, plan)
 	r.workers, r.elapsed = 2, 1234567*time.Microsecond
+	r.arrivals = []arrival{
+		{Pid: 7, Shared: true, Decision: client.Decision{Action: client.Started, Reason: "no worker has this name"}},
+		{Pid: 8, Shared: true, Decision: client.Decision{Action: client.Started, Reason: "no worker has this name"}},
+	}
 	first := api.Diagnostic{File: "./b.go", Line: 1, Column: 2, Message: "first"}
 	second := api.Diagnostic{File: "./b.go", Line: 3, Message: "second\n\tgoes on"}
 	for _, e := range []api.CheckEvent{
@@ -85,7 +90,9 @@ func TestJSONHasAnObjectForEachRound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := `{"round":1,"cold":true,"elapsed_ms":1234.567,"workers":2,"listed":true,"reason":"first",` +
+	want := `{"round":1,"warmth":"cold","elapsed_ms":1234.567,"workers":2,` +
+		`"arrivals":[{"pid":7,"shared":true,"action":"started","reason":"no worker has this name"},` +
+		`{"pid":8,"shared":true,"action":"started","reason":"no worker has this name"}],"listed":true,"reason":"first",` +
 		`"checked":1,"reused":1,"skipped":1,"errors":10,"dependencies":{"checked":4,"reused":4},"packages":[` +
 		`{"id":"a","status":"reused","target":true,"elapsed_ms":0,"diagnostics":[{"file":"./b.go","line":1,"column":2,"message":"first"}]},` +
 		`{"id":"b","status":"checked","target":true,"elapsed_ms":0,"diagnostics":[{"file":"./b.go","line":1,"column":2,"message":"first"},` +
@@ -98,11 +105,18 @@ func TestJSONHasAnObjectForEachRound(t *testing.T) {
 }
 
 func TestTheComparisonTakesTheMedianOfTheWarmRounds(t *testing.T) {
-	times := []time.Duration{2 * time.Second, 90 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond}
-	if got, want := comparison(times), "cold 2.00 s, warm 20.0 ms (median of 3): 100.0 times as fast"; got != want {
+	var rounds []*result
+	for i, elapsed := range []time.Duration{2 * time.Second, 90 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond} {
+		rounds = append(rounds, &result{round: i + 1, workers: 1, elapsed: elapsed})
+	}
+	if got, want := comparison(rounds[1:]), "warm 20.0 ms (median of 3)"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := comparison(times[:2]), "cold 2.00 s, warm 90.0 ms: 22.2 times as fast"; got != want {
+	rounds[0].arrivals = []arrival{{Pid: 1, Decision: client.Decision{Action: client.Started}}}
+	if got, want := comparison(rounds), "cold 2.00 s, warm 20.0 ms (median of 3): 100.0 times as fast"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := comparison(rounds[:2]), "cold 2.00 s, warm 90.0 ms: 22.2 times as fast"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

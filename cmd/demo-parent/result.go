@@ -11,10 +11,11 @@ import (
 
 // result is what a round has found.
 type result struct {
-	round   int // counts from 1; the first one is cold
-	plan    *api.PlanReply
-	workers int // that had something to do
-	elapsed time.Duration
+	round    int // counts from 1
+	plan     *api.PlanReply
+	workers  int       // that had something to do
+	arrivals []arrival // workers that have come in the course of the round
+	elapsed  time.Duration
 
 	targets  map[string]bool           // by ID
 	packages map[string]api.CheckEvent // the done events by ID, with those of packages that are no targets
@@ -113,3 +114,6 @@ func (r *result) errors() (diagnostics, packages int) {
 	}
 	return diagnostics, packages
 }
+
+// warmth returns the state in which the workers were.
+func (r *result) warmth() string { return warmth(r.workers, r.arrivals) }

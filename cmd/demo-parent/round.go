@@ -33,7 +33,18 @@ func (c *checker) round(ctx context.Context) (*result, error) {
 	r := newResult(c.rounds, plan)
 	err = c.check(ctx, plan, r)
 	r.elapsed = time.Since(start)
+	r.arrivals = c.slots.takeArrivals()
+	if c.verbose {
+		c.introduce(r.arrivals)
+	}
 	return r, err
+}
+
+// introduce says of each worker that has come why it is this one.
+func (c *checker) introduce(list []arrival) {
+	for _, a := range list {
+		c.display.Printf("worker %d: %s", a.Pid, a.Decision)
+	}
 }
 
 // plan has the first worker list the packages.

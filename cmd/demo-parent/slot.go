@@ -15,44 +15,86 @@ import (
 // workers die of.
 const maxAttempts = 3
 
-// slot is the place of one worker: it has none at first, and another one after that has died. Only one goroutine at a
-// time uses a slot.
+// slot is the place of one worker: it has none at first, and another one after that has died or takes no more work. Only
+// one goroutine at a time uses a slot.
 type slot struct {
-	dialer  *client.Dialer
-	command *lifecycle.Command
-	tell    func(format string, args ...any) // says in one line what the user should know
-	worker  *client.Worker                   // nil if there is none
+	dialer   *client.Dialer
+	command  *lifecycle.Command
+	name     string                           // under which the worker is shared; empty means that it is ours alone
+	tell     func(format string, args ...any) // says in one line what the user should know
+	worker   *client.Worker                   // nil if there is none
+	arrivals []arrival                        // since they were taken the last time
 }
 
-// do calls f with the slot's worker, and again with a fresh one if it dies meanwhile. f does only what is left to do.
+// do calls f with the slot's worker, and again with another one if it dies meanwhile or is not to be had any more. f does
+// only what is left to do.
 func (s *slot) do(ctx context.Context, f func(*client.Worker) error) error {
 	for attempt := 1; ; attempt++ {
 		if err := s.fill(ctx); err != nil {
 			return err
 		}
 		err := f(s.worker)
-		if ctx.Err() != nil || !errors.Is(err, client.ErrWorkerExited) {
+		if ctx.Err() != nil || !lost(err) {
 			return err
 		}
-		s.worker = nil
+		s.leave()
 		if attempt == maxAttempts {
-			return fmt.Errorf("%d workers have died of this, the last one so: %w", maxAttempts, err)
+			return fmt.Errorf("given up after %d workers, the last of which was lost so: %w", maxAttempts, err)
 		}
-		s.tell("%s; a fresh worker goes on (attempt %d of %d)", cause(err), attempt+1, maxAttempts)
+		s.tell("%s; another worker goes on (attempt %d of %d)", cause(err), attempt+1, maxAttempts)
 	}
 }
 
-// fill starts a worker if there is none, or none that lives.
+// lost reports whether what a call has come to is that there is no such worker any more: it has died, or it is leaving or
+// was replaced, and has not seen the call.
+func lost(err error) bool {
+	return errors.Is(err, client.ErrWorkerExited) || errors.Is(err, client.ErrNotListening) && client.SafeToRetry(err)
+}
+
+// fill finds or starts a worker if there is none, or none that can be used.
 func (s *slot) fill(ctx context.Context) error {
 	if s.worker != nil && s.worker.Err() == nil {
 		return nil
 	}
-	w, err := s.dialer.Start(ctx, s.command)
+	s.leave()
+	w, err := s.obtain(ctx)
+	if err != nil {
+		return err
+	}
 	s.worker = w
-	return err
+	s.arrivals = append(s.arrivals, newArrival(w, s.name != ""))
+	return nil
 }
 
-// cause returns how a worker ended, without its last words.
+func (s *slot) obtain(ctx context.Context) (*client.Worker, error) {
+	if s.name == "" {
+		return s.dialer.Start(ctx, s.command)
+	}
+	return s.dialer.Attach(ctx, s.name, s.command)
+}
+
+// leave lets go of a worker that is of no use any more.
+func (s *slot) leave() {
+	if s.worker != nil {
+		_ = s.worker.Close() // there is nothing to be done about it
+		s.worker = nil
+	}
+}
+
+// close ends the worker if it is ours, at once if ctx has ended, or lets go of it.
+func (s *slot) close(ctx context.Context) {
+	switch {
+	case s.worker == nil:
+	case s.name != "":
+		s.leave()
+	default:
+		if err := s.worker.Stop(ctx); err != nil && !errors.Is(err, client.ErrForced) {
+			s.tell("%v", err)
+		}
+	}
+}
+
+// cause returns how a worker was lost, without its last words.
 func cause(err error) string {
 	text := err.Error()
 	if exit, ok := errors.AsType[*lifecycle.ExitError](err); ok {
@@ -65,27 +107,34 @@ func cause(err error) string {
 // slots are the places of all workers.
 type slots []*slot
 
+// newSlots returns n places like s. The workers of shared ones have a name each.
 func newSlots(n int, s slot) slots {
 	list := make(slots, n)
 	for i := range list {
 		copied := s
+		if s.name != "" {
+			copied.name = slotName(s.name, i+1)
+		}
 		list[i] = &copied
 	}
 	return list
 }
 
-// close ends all workers, at once if ctx has ended, and returns when they are gone.
+// close ends all workers, or lets go of them, and returns when that is done.
 func (s slots) close(ctx context.Context) {
-	var stops sync.WaitGroup
+	var closes sync.WaitGroup
 	for _, slot := range s {
-		if slot.worker == nil {
-			continue
-		}
-		stops.Go(func() {
-			if err := slot.worker.Stop(ctx); err != nil && !errors.Is(err, client.ErrForced) {
-				slot.tell("%v", err)
-			}
-		})
+		closes.Go(func() { slot.close(ctx) })
 	}
-	stops.Wait()
+	closes.Wait()
+}
+
+// takeArrivals returns which workers have come since the last time, slot by slot.
+func (s slots) takeArrivals() []arrival {
+	var list []arrival
+	for _, slot := range s {
+		list = append(list, slot.arrivals...)
+		slot.arrivals = nil
+	}
+	return list
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -78,14 +79,67 @@ func TestAWorkerThatDiedBetweenTwoUsesIsReplacedSilently(t *testing.T) {
 	}
 }
 
+func TestWhatIsTriedAgainHasLostItsWorker(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{fmt.Errorf("call: %w", client.ErrWorkerExited), true},
+		{fmt.Errorf("call: %w: %w", transport.ErrNotSent, client.ErrNotListening), true},
+		{fmt.Errorf("call: %w", client.ErrNotListening), false},
+		{fmt.Errorf("call: %w", client.ErrConnectionLost), false},
+		{&transport.Error{Code: transport.CodePanic}, false},
+		{nil, false},
+	} {
+		if got := lost(test.err); got != test.want {
+			t.Errorf("%v: got %v, want %v", test.err, got, test.want)
+		}
+	}
+}
+
+// A worker that somebody has stopped between two rounds of ours is not missed.
+func TestASharedWorkerThatWasStoppedIsStartedAgain(t *testing.T) {
+	s, told := newSharedSlot(t)
+	square := func(w *client.Worker) error {
+		_, err := client.Call(t.Context(), w, api.Square, api.SquareRequest{N: 2})
+		return err
+	}
+	if err := s.do(t.Context(), square); err != nil {
+		t.Fatal(err)
+	}
+	first := s.worker.Pid()
+	if err := s.dialer.Stop(t.Context(), s.name); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.do(t.Context(), square); err != nil {
+		t.Fatal(err)
+	}
+	list := slots{s}.takeArrivals()
+	if len(list) != 2 || !list[1].isNew() || list[0].Pid != first || list[1].Pid == first {
+		t.Errorf("the workers that came are %+v, told %q", list, *told)
+	}
+}
+
 // A worker that is killed in the middle of a check costs time and nothing else.
 // LESSONS 26
 func TestAWorkerKilledInTheMiddleOfACheckChangesNoResult(t *testing.T) {
+	for name, place := range map[string]func(*testing.T) (*slot, *[]string){"own": newSlot, "shared": newSharedSlot} {
+		t.Run(name, func(t *testing.T) {
+			s, told := place(t)
+			killInTheMiddle(t, s)
+			if len(*told) != 1 || !strings.Contains((*told)[0], "another worker goes on") {
+				t.Errorf("the user was told %q, want one line about another worker", *told)
+			}
+		})
+	}
+}
+
+// killInTheMiddle kills the worker of a check, and compares the results with those of any other.
+func killInTheMiddle(t *testing.T, s *slot) {
 	dir := newModule(t, map[string]string{
 		"a/a.go": "package a\n\nvar A int = \"a\"\n",
 		"b/b.go": "package b\n\nimport \"net/http\"\n\nvar B http.Client = 1\n",
 	})
-	s, told := newSlot(t)
 	c := &checker{request: api.PlanRequest{Dir: dir, Patterns: []string{"./..."}}, slots: slots{s}, display: &display{out: t.Output()}}
 	plan, err := c.plan(t.Context())
 	if err != nil {
@@ -111,9 +165,6 @@ func TestAWorkerKilledInTheMiddleOfACheckChangesNoResult(t *testing.T) {
 	check.Wait()
 	if err != nil {
 		t.Fatal(err)
-	}
-	if len(*told) != 1 || !strings.Contains((*told)[0], "a fresh worker goes on") {
-		t.Errorf("the user was told %q, want one line about a fresh worker", *told)
 	}
 	want := "a/a.go:3:13: cannot use \"a\" (untyped string constant) as int value in variable declaration\n" +
 		"b/b.go:5:21: cannot use 1 (untyped int constant) as http.Client value in variable declaration\n"

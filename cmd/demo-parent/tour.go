@@ -41,6 +41,7 @@ var stops = []stop{
 	{"panic", "a panic fails its call only", (*tour).visitPanic},
 	{"crash", "a crash settles all calls, with exit status and last words", (*tour).visitCrash},
 	{"kill", "so does a kill from outside, and nothing is left behind", (*tour).visitKill},
+	{"attach", "two programs find the same worker; another configuration replaces it", (*tour).visitAttach},
 	{"owner death", "when its owner dies a worker goes, with all that is below it", (*tour).visitOwnerDeath},
 }
 
@@ -50,12 +51,8 @@ func runTour(ctx context.Context, args []string, stdout io.Writer, stderr *os.Fi
 		"hold, 1 if one does not, and 2 if the tour could not begin.")
 	named := f.String("worker", "", "the worker's `program`; by default demo-worker is found or built")
 	verbose := f.Bool("v", false, "show what the workers log")
-	others, err := parseMixed(f, args, stdout)
-	if err != nil {
+	if err := parseAlone(f, args, stdout); err != nil {
 		return err
-	}
-	if len(others) > 0 {
-		return fmt.Errorf("tour: unexpected argument %q", others[0])
 	}
 	d := newDisplay(stderr)
 	path, err := findWorker(ctx, *named, d.Printf)

@@ -62,7 +62,7 @@ func (c *checker) show(report *reporter, r *result) error {
 		}
 		c.display.Printf("checked again: %s", again)
 	}
-	c.display.Printf("%s", r.summary())
+	c.summarize(r)
 	return nil
 }
 

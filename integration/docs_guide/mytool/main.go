@@ -1,0 +1,72 @@
+// Mytool is the tool of the guide: it counts words, and keeps a worker that remembers them.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/detached-workers/unref/integration/docs_guide/api"
+)
+
+func main() {
+	serveIfWorker() // before anything else: in the worker it does not return
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "mytool:", err)
+		os.Exit(1)
+	}
+}
+
+// tool is what the command line says.
+type tool struct {
+	stdout, stderr io.Writer
+	verbose        bool
+	noDaemon       bool
+	program        string // of the worker; empty means this one
+	settings       api.Settings
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	t := &tool{stdout: stdout, stderr: stderr}
+	f := flag.NewFlagSet("mytool", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.BoolVar(&t.verbose, "v", false, "say which worker is used and why, and show its output")
+	f.BoolVar(&t.noDaemon, "no-daemon", false, "do everything in this process")
+	f.StringVar(&t.program, "worker", "", "use another `program` as the worker")
+	f.IntVar(&t.settings.MinLength, "min", 0, "count only words of at least `n` bytes")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.Arg(0) == "daemon" {
+		return t.daemon(ctx, f.Arg(1))
+	}
+	dir, err := filepath.Abs(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	reply, err := t.count(ctx, dir)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%d words in %d files (%d read)\n", reply.Words, reply.Files, reply.Read)
+	return err
+}
+
+// logger returns what takes the output of workers: nothing of it is part of what the tool prints.
+func (t *tool) logger() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(t.stderr)
+	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: true})
+	if !t.verbose {
+		log.SetLevel(logrus.WarnLevel)
+	}
+	return log
+}
