@@ -147,6 +147,7 @@ func newElection(d *Dialer, name string, cmd *lifecycle.Command) (*election, err
 // it has either.
 func (e *election) run(ctx context.Context) (*Worker, error) {
 	for round := 0; ; round++ {
+		e.print = nil // the executable may have been written since
 		rec, err := e.registry.Lookup(e.name)
 		if err != nil {
 			return nil, err
@@ -189,9 +190,9 @@ func (e *election) contend(ctx context.Context) (w *Worker, pause time.Duration,
 func (e *election) holder() string {
 	holder, ok := e.registry.Holder(e.name)
 	if !ok {
-		return "another process, which is starting the worker"
+		return "another process, which has claimed the name"
 	}
-	return fmt.Sprintf("process %d (%s), which is starting the worker", holder.Pid, holder.Program)
+	return fmt.Sprintf("process %d (%s), which has claimed the name", holder.Pid, holder.Program)
 }
 
 // wait waits for others.
@@ -287,6 +288,7 @@ func (d *Dialer) answerTimeout() time.Duration {
 // decide looks again, now that nobody else can change anything, and starts a
 // worker if that has to be.
 func (e *election) decide(ctx context.Context, claim *lifecycle.Claim) (*Worker, time.Duration, error) {
+	e.print = nil // as in run: from here on others see what this election has seen
 	rec, err := claim.Record()
 	if err != nil {
 		return nil, 0, err

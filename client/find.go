@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/detached-workers/unref/lifecycle"
@@ -119,7 +120,7 @@ func plainTrouble(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "does not answer"
-	case errors.Is(err, transport.ErrNoHandshake), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, transport.ErrNoHandshake), errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return "is starting or leaving"
 	}
 	return err.Error()

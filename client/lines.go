@@ -52,6 +52,10 @@ func yieldAll(next func() (lifecycle.Line, bool), yield func(lifecycle.Line) boo
 	return true
 }
 
+// lastOutputPoll is the pause between looks at the output of a worker that takes
+// no more connections and so rings no more.
+const lastOutputPoll = 50 * time.Millisecond
+
 // awaitOutput waits until there may be more to read, and returns false if nothing
 // comes any more.
 func (w *Worker) awaitOutput(ctx context.Context, bell <-chan struct{}) bool {
@@ -65,10 +69,6 @@ func (w *Worker) awaitOutput(ctx context.Context, bell <-chan struct{}) bool {
 	}
 	return false
 }
-
-// lastOutputPoll is how often the output is looked at of a worker that rings no
-// more.
-const lastOutputPoll = 50 * time.Millisecond
 
 // awaitLastOutput is awaitOutput for a worker that takes no more connections,
 // because it has gone or is about to: what it prints on its way out counts too.

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,7 +86,8 @@ type Command struct {
 	// another value needs another worker. Differences are shown in messages, values included. Nil means none.
 	FingerprintEnv []string
 
-	self bool // set by Self
+	self   bool   // set by Self
+	runDir string // the working directory if Dir is empty; not a part of the fingerprint
 }
 
 // Self describes the running executable, started again as the worker with this name. On Linux it is the very file that
@@ -145,7 +147,7 @@ func (c *Command) command() (*exec.Cmd, error) {
 	cmd := exec.Command(path) //nolint:noctx // see above
 	cmd.Path = path
 	cmd.Args = append([]string{c.argv0()}, c.Args...)
-	cmd.Dir = c.Dir
+	cmd.Dir = cmp.Or(c.Dir, c.runDir)
 	cmd.Env = c.Env
 	cmd.Env = slices.DeleteFunc(cmd.Environ(), ownVariable)
 	return cmd, nil

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Fingerprint is what makes one configuration of a shared worker differ from another. What is not in it (other variables
@@ -125,11 +127,15 @@ func (c *Command) Fingerprint(known *Record) (*Fingerprint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.label(), err)
 	}
-	f := &Fingerprint{Args: append([]string{filepath.Base(c.argv0())}, c.Args...), Env: chosen(cmd.Env, c.FingerprintEnv)}
+	f := &Fingerprint{
+		Args: allAsText(append([]string{filepath.Base(c.argv0())}, c.Args...)),
+		Env:  allAsText(chosen(cmd.Env, c.FingerprintEnv)),
+	}
 	if c.Dir != "" {
 		if f.Dir, err = filepath.Abs(c.Dir); err != nil {
 			return nil, err
 		}
+		f.Dir = asText(f.Dir)
 	}
 	if f.Config, err = c.config(); err != nil {
 		return nil, err
@@ -140,6 +146,25 @@ func (c *Command) Fingerprint(known *Record) (*Fingerprint, error) {
 	}
 	f.Executable, f.stamp, err = hashFile(cmd.Path)
 	return f, err
+}
+
+// asText returns what is not valid UTF-8, and which the registry could not keep as it is, in quotes. Of a variable the name
+// is left as it is.
+func asText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	if name, value, isVariable := strings.Cut(s, "="); isVariable && utf8.ValidString(name) {
+		return name + "=" + strconv.Quote(value)
+	}
+	return strconv.Quote(s)
+}
+
+func allAsText(list []string) []string {
+	for i, s := range list {
+		list[i] = asText(s)
+	}
+	return list
 }
 
 // chosen picks the named variables. Of several values of one name the last counts, as in os/exec.

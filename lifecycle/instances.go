@@ -70,7 +70,7 @@ func readInstance(root string, entry fs.DirEntry) *Instance {
 	}
 	i := &Instance{
 		Address: Address{Name: l.Name, ID: entry.Name(), Dir: dir, Secret: l.Secret},
-		Program: l.Program, SharedName: l.sharedName(), Owner: l.Owner.Pid, Alive: true,
+		Program: string(l.Program), SharedName: l.sharedName(), Owner: l.Owner.Pid, Alive: true,
 	}
 	if info, err := os.Lstat(filepath.Join(dir, launchName)); err == nil {
 		i.Created = info.ModTime()
@@ -101,10 +101,12 @@ func (a *Address) Command() (*Command, error) {
 		return nil, fmt.Errorf("worker %s: %w", l.Name, ErrNotShared)
 	}
 	c := &Command{
-		Name: l.Name, Path: l.Program, Args: l.Shared.Args[min(1, len(l.Shared.Args)):], Env: l.Shared.Env, Dir: l.Shared.Dir,
+		Name: l.Name, Path: string(l.Program), Args: plainTexts(l.Shared.Args[min(1, len(l.Shared.Args)):]), Env: plainTexts(l.Shared.Env),
+		Dir:   string(l.Shared.Dir),
 		Build: l.Build, IdleTimeout: orForever(l.IdleTimeout), MaxLifetime: l.MaxLifetime,
 		DrainTimeout: orForever(l.Shared.DrainTimeout), StartTimeout: l.Shared.StartTimeout, Grace: l.Grace,
 		RuntimeDir: filepath.Dir(l.Shared.Registry), LogLevel: l.LogLevel, FingerprintEnv: l.Shared.FingerprintEnv, self: l.Self,
+		runDir: string(l.Shared.StarterDir),
 	}
 	if l.Owner.Pid != 0 {
 		c.Owner = Owner{id: l.Owner}

@@ -35,7 +35,7 @@ type launch struct {
 	MaxLifetime time.Duration   `json:"max_lifetime,omitzero"`
 	Grace       time.Duration   `json:"grace"`
 	Config      json.RawMessage `json:"config,omitempty"`
-	Program     string          `json:"program"`
+	Program     rawText         `json:"program"`
 	Shared      *sharing        `json:"shared,omitempty"` // nil if the worker is its starter's alone
 }
 
@@ -47,9 +47,10 @@ type sharing struct {
 	Starter      identity      `json:"starter"`       // who publishes the name
 	DrainTimeout time.Duration `json:"drain_timeout"` // in nanoseconds, 0 means none
 	// What it takes to start the worker again.
-	Args           []string      `json:"args"` // the program's name first
-	Env            []string      `json:"env"`
-	Dir            string        `json:"dir,omitempty"`
+	Args           []rawText     `json:"args"` // the program's name first
+	Env            []rawText     `json:"env"`
+	Dir            rawText       `json:"dir,omitempty"` // empty if the command said none
+	StarterDir     rawText       `json:"starter_dir"`
 	FingerprintEnv []string      `json:"fingerprint_env,omitempty"`
 	StartTimeout   time.Duration `json:"start_timeout,omitzero"`
 }

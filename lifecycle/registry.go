@@ -210,20 +210,20 @@ func (r *Record) recent(now time.Time) []Past {
 // have been replacing each other again and again. New configurations never wait.
 func (r *Record) Contention(f *Fingerprint, now time.Time) time.Duration {
 	recent := r.recent(now)
+	current, wanted := r.Fingerprint.Sum(), f.Sum()
 	seen := map[string]bool{}
-	returns, back := 0, false
+	returns := 0
 	for i, p := range recent {
-		next := r.Fingerprint.Sum()
+		next := current
 		if i+1 < len(recent) {
 			next = recent[i+1].Sum
 		}
 		seen[p.Sum] = true
-		if seen[next] {
-			returns++ // p was replaced by what had been replaced before
+		if seen[next] && next != p.Sum { // the same again is a restart
+			returns++
 		}
-		back = back || p.Sum == f.Sum()
 	}
-	if !back || returns < freeReturns {
+	if !seen[wanted] || wanted == current || returns < freeReturns {
 		return 0
 	}
 	pause := min(minContention<<min(returns-freeReturns, 10), maxContention)

@@ -99,7 +99,7 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 		cmd.ExtraFiles = []*os.File{owner}
 	}
 	p := &Process{
-		addr: Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, program: l.Program, shared: l.Shared,
+		addr: Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, program: string(l.Program), shared: l.Shared,
 		grace: c.grace(), cmd: cmd, inst: inst, spool: spool, started: time.Now(),
 		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
 	}
@@ -121,11 +121,13 @@ func (c *Command) launch(cmd *exec.Cmd, spool *os.File, shared *sharing) (*launc
 	l := &launch{
 		Version: launchVersion, Name: c.name(), Self: c.self, Secret: secret, Spool: fileIdentity(spool),
 		Build: c.Build, LogLevel: c.LogLevel, IdleTimeout: max(c.IdleTimeout, 0), MaxLifetime: max(c.MaxLifetime, 0),
-		Grace: c.grace(), Config: config, Program: programOf(cmd.Path),
+		Grace: c.grace(), Config: config, Program: rawText(programOf(cmd.Path)),
 	}
 	if shared != nil {
 		l.Shared = shared
-		shared.Args, shared.Env, shared.Dir = cmd.Args, cmd.Env, cmd.Dir
+		shared.Args, shared.Env, shared.Dir = rawTexts(cmd.Args), rawTexts(cmd.Env), rawText(c.Dir)
+		cwd, _ := os.Getwd() // without which a restarted worker gets that of who restarts it
+		shared.StarterDir = rawText(cwd)
 		shared.FingerprintEnv, shared.StartTimeout = c.FingerprintEnv, c.StartTimeout
 	}
 	return l, nil

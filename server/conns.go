@@ -10,8 +10,9 @@ import (
 	"github.com/detached-workers/unref/transport"
 )
 
-// knock counts a connection that has not shaken hands yet.
-func (s *Server) knock(conn net.Conn) {
+// knock counts a connection that has not shaken hands yet, and returns how often
+// the bells were rung by then.
+func (s *Server) knock(conn net.Conn) (rung int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isShut() {
@@ -22,19 +23,22 @@ func (s *Server) knock(conn net.Conn) {
 		s.pending = slices.Delete(s.pending, 0, 1)
 	}
 	s.pending = append(s.pending, conn)
+	return s.rung
 }
 
 var errLeaving = errors.New("the worker is leaving")
 
 // welcome counts a caller as a client, before it is told that it is welcome: from
 // then on the worker does not leave for want of clients. What comes later is
-// turned away without an answer, so that it looks for another worker.
-func (s *Server) welcome(hello transport.Hello) (client bool, err error) {
+// turned away without an answer, so that it looks for another worker. It is not
+// among those who knock any more, whom nobody has promised anything.
+func (s *Server) welcome(conn net.Conn, hello transport.Hello) (client bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isShut() {
 		return false, errLeaving
 	}
+	s.forget(conn)
 	if slices.Contains(hello.Features, transport.FeatureObserver) {
 		return false, nil
 	}
@@ -46,13 +50,12 @@ func (s *Server) welcome(hello transport.Hello) (client bool, err error) {
 	return true, nil
 }
 
-// shaken ends the handshake of a connection; c is nil if it failed.
-func (s *Server) shaken(conn net.Conn, c *transport.ServerConn) {
+// shaken ends the handshake of a connection; c is nil if it failed. If the bells
+// were rung meanwhile, which were rung rung times before, its own has missed that.
+func (s *Server) shaken(conn net.Conn, c *transport.ServerConn, rung int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.pending, conn); i >= 0 {
-		s.pending = slices.Delete(s.pending, i, i+1)
-	}
+	s.forget(conn)
 	switch {
 	case c == nil:
 		s.refused++
@@ -61,6 +64,16 @@ func (s *Server) shaken(conn net.Conn, c *transport.ServerConn) {
 		fallthrough
 	default:
 		s.conns[c] = struct{}{}
+		if s.rung != rung {
+			c.Ring()
+		}
+	}
+}
+
+// forget takes a connection from those that knock; mu is held.
+func (s *Server) forget(conn net.Conn) {
+	if i := slices.Index(s.pending, conn); i >= 0 {
+		s.pending = slices.Delete(s.pending, i, i+1)
 	}
 }
 

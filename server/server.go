@@ -92,6 +92,7 @@ type Server struct {
 	pending   []net.Conn // connections in handshake, oldest first
 	conns     map[*transport.ServerConn]struct{}
 	refused   int // connections refused since the last look
+	rung      int // how often ring was called
 	idleTimer *time.Timer
 
 	clients    int // connections that were welcomed, but for those of observers
@@ -205,13 +206,13 @@ func (s *Server) isLeaving() bool {
 }
 
 func (s *Server) serveConn(conn net.Conn) {
-	s.knock(conn)
+	rung := s.knock(conn)
 	client := false
 	c, err := s.handshake(conn, func(hello transport.Hello) (err error) {
-		client, err = s.welcome(hello)
+		client, err = s.welcome(conn, hello)
 		return err
 	})
-	s.shaken(conn, c)
+	s.shaken(conn, c, rung)
 	defer func() { s.part(c, client) }()
 	if err != nil {
 		s.Logger.WithError(err).Debug("connection refused")
@@ -250,6 +251,7 @@ func (s *Server) handshake(conn net.Conn, admit func(transport.Hello) error) (*t
 func (s *Server) ring() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.rung++
 	for c := range s.conns {
 		c.Ring()
 	}
