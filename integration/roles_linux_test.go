@@ -33,6 +33,8 @@ var roles = map[string]func(args []string) int{
 	"begin":  playBegin,
 	"fake":   playFake,
 	"again":  playAgain,
+	"shared": playShared,
+	"cli":    playCLI,
 }
 
 // initEnv makes the test binary fail before its main function.
