@@ -29,7 +29,6 @@ var goals = []goal{
 	ratioGoal("64 MiB one-way", Bulk, "push64m", "grpc-go", higher, 2.0),
 	ratioGoal("cold start", Cold, "start.p50", Hello, lower, 2.2),
 	ratioGoal("cold start", Cold, "start.p50", "go-plugin-netrpc", lower, 0.42),
-	ratioGoal("short-lived program with a warm worker", CLI, "process.p50", Hello, lower, 2.0),
 	unrefGoal("exit after SIGKILL, idle, p99", Exit, 5e6, nanoseconds, exit("idle", 0.99)),
 	unrefGoal("exit after SIGKILL, busy, p99", Exit, 5e6, nanoseconds, exit("busy", 0.99)),
 	unrefGoal("workers that stayed, idle", Exit, 0, number, total("", "idle.missed")),
