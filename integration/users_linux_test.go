@@ -37,14 +37,16 @@ func TestTwoUsersDoNotMeet(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be two users")
 	}
-	program := buildFailpoints(t)
-	for dir := filepath.Dir(program); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	// TMPDIR may be in a directory that others can't get through.
+	base, err := os.MkdirTemp("/tmp", "u")
+	if err != nil {
+		t.Fatal(err)
 	}
-	ours, theirs := shortDir(t), shortDir(t)
-	if err := os.Chown(theirs, nobody, nobody); err != nil {
+	t.Cleanup(func() { os.RemoveAll(base) })
+	program, ours, theirs := filepath.Join(base, "program"), filepath.Join(base, "ours"), filepath.Join(base, "theirs")
+	built, err := os.ReadFile(buildFailpoints(t))
+	if err := errors.Join(err, os.Chmod(base, 0o755), os.WriteFile(program, built, 0o755), os.Mkdir(ours, 0o700),
+		os.Mkdir(theirs, 0o700), os.Chown(theirs, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	f := failpoints{t: t, program: program, dir: ours, env: []string{"WORKER_IDLE=1h"}}
