@@ -114,7 +114,6 @@ type election struct {
 
 	print    *lifecycle.Fingerprint
 	decision Decision
-	began    time.Time
 	waiting  bool // it was said that somebody is waited for
 	warned   bool // it was said that others want another configuration
 
@@ -140,7 +139,7 @@ func newElection(d *Dialer, name string, cmd *lifecycle.Command) (*election, err
 	if described.LogLevel == "" {
 		described.LogLevel = levelOf(d.logger())
 	}
-	return &election{dialer: d, name: name, cmd: &described, registry: registry, began: time.Now()}, nil
+	return &election{dialer: d, name: name, cmd: &described, registry: registry}, nil
 }
 
 // run looks for a worker that can be used, and for the right to make one, until
