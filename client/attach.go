@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,43 +18,6 @@ import (
 	"github.com/detached-workers/unref/transport"
 )
 
-// Action is what [Dialer.Attach] has done.
-type Action string
-
-// The actions.
-const (
-	Reused   Action = "reused"   // a worker that was there
-	Started  Action = "started"  // a worker, because none could be used
-	Replaced Action = "replaced" // a worker with another one
-)
-
-// Decision is what [Dialer.Attach] has done and why.
-type Decision struct {
-	Action Action `json:"action"`
-	Reason string `json:"reason"`
-
-	// Differences are those between the configuration of the worker that was
-	// replaced and the one asked for; of [Dialer.Explain], of the worker that
-	// would be.
-	Differences []lifecycle.Difference `json:"differences,omitempty"`
-
-	// Previous is the pid of the worker that was replaced, 0 if none was.
-	Previous int `json:"previous,omitempty"`
-
-	// Waited is how long others had to be waited for, and WaitedFor for what.
-	Waited    time.Duration `json:"waited,omitempty"` // in nanoseconds
-	WaitedFor string        `json:"waited_for,omitempty"`
-}
-
-// String says it in one line.
-func (d Decision) String() string {
-	text := fmt.Sprintf("%s: %s", d.Action, d.Reason)
-	if d.WaitedFor != "" {
-		text += fmt.Sprintf(" (waited %v for %s)", d.Waited.Round(time.Millisecond), d.WaitedFor)
-	}
-	return text
-}
-
 // ErrContested reports that the time was up while replacing a worker had to
 // wait, because different configurations are asked for under one name again and
 // again.
@@ -67,7 +31,11 @@ const (
 	minClaimPause = time.Millisecond
 	maxClaimPause = 8 * time.Millisecond
 	maxLookPause  = 250 * time.Millisecond // also while a replacement has to wait
-	waitLogged    = time.Second
+
+	// maxContentionWait is what an attach may wait beyond the StartTimeout that
+	// it leaves to whoever has claimed the name.
+	maxContentionWait = 30 * time.Second
+	waitLogged        = time.Second
 )
 
 // Attach attaches to a shared worker with the settings of the zero [Dialer].
@@ -110,18 +78,21 @@ type election struct {
 	name     string
 	cmd      *lifecycle.Command // a copy
 	registry *lifecycle.Registry
-	restart  bool // a worker that could be reused is to be replaced
+	restart  bool   // a worker that could be reused is to be replaced
+	only     string // the instance that restart is about
 
 	print    *lifecycle.Fingerprint
 	decision Decision
 	waiting  bool // it was said that somebody is waited for
 	warned   bool // it was said that others want another configuration
 
-	// The instance that did not answer in time; and the one that was too busy
-	// to take the connection, since when.
+	// The instance that did not answer in time; the one that has turned
+	// connections away, since when; and the one that has another build.
 	silent    string
 	busy      string
 	busySince time.Time
+	unfit     string
+	misfit    lifecycle.Difference
 }
 
 func newElection(d *Dialer, name string, cmd *lifecycle.Command) (*election, error) {
@@ -131,15 +102,12 @@ func newElection(d *Dialer, name string, cmd *lifecycle.Command) (*election, err
 	if err := lifecycle.CheckSharedName(name); err != nil {
 		return nil, err
 	}
-	registry, err := lifecycle.OpenRegistry(cmd.RuntimeDir)
+	registry, err := lifecycle.OpenRegistry(cmp.Or(cmd.RuntimeDir, d.RuntimeDir))
 	if err != nil {
 		return nil, err
 	}
-	described := *cmd
-	if described.LogLevel == "" {
-		described.LogLevel = levelOf(d.logger())
-	}
-	return &election{dialer: d, name: name, cmd: &described, registry: registry}, nil
+	described := d.describe(cmd)
+	return &election{dialer: d, name: name, cmd: described, registry: registry}, nil
 }
 
 // run looks for a worker that can be used, and for the right to make one, until
@@ -175,7 +143,7 @@ func (e *election) contend(ctx context.Context) (w *Worker, pause time.Duration,
 	switch {
 	case err != nil:
 		return nil, 0, err
-	case claim == nil && lifecycle.InsideShared(e.name):
+	case claim == nil && e.registry.IsInside(e.name):
 		return nil, 0, fmt.Errorf("%w: this process runs inside the worker that it would have to wait for", lifecycle.ErrNested)
 	case claim == nil:
 		e.decision.WaitedFor = e.holder()
@@ -204,8 +172,12 @@ func (e *election) wait(ctx context.Context, pause time.Duration) error {
 	case <-ctx.Done():
 	}
 	e.decision.Waited += time.Since(began)
-	if ctx.Err() != nil {
-		return fmt.Errorf("waited %v for %s: %w", e.decision.Waited.Round(time.Millisecond), e.decision.WaitedFor, ctx.Err())
+	err := ctx.Err()
+	if limit := e.cmd.StartLimit(); err == nil && limit > 0 && e.decision.Waited > limit+maxContentionWait {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		return fmt.Errorf("waited %v for %s: %w", e.decision.Waited.Round(time.Millisecond), e.decision.WaitedFor, err)
 	}
 	if e.decision.Waited > waitLogged && !e.waiting {
 		e.waiting = true
@@ -235,7 +207,7 @@ func (e *election) reuse(ctx context.Context, rec *lifecycle.Record) (*Worker, e
 	if err != nil || len(rec.Fingerprint.Diff(print)) > 0 {
 		return nil, err
 	}
-	w, err := e.reach(ctx, rec)
+	w, err := e.reach(ctx, rec, e.cmd.Build)
 	if w == nil {
 		return nil, err
 	}
@@ -245,20 +217,29 @@ func (e *election) reuse(ctx context.Context, rec *lifecycle.Record) (*Worker, e
 	return w, nil
 }
 
-// reach connects to a recorded worker. It returns neither worker nor error if
-// that does not answer, and remembers if it could not.
-func (e *election) reach(ctx context.Context, rec *lifecycle.Record) (*Worker, error) {
-	w := newAttached(e.dialer, rec.Address, e.cmd.Build)
+// reach connects to a recorded worker, which must have the build unless that is
+// empty. It returns neither worker nor error if it could not, and remembers why:
+// the worker is silent, busy, or refuses; else it is gone.
+func (e *election) reach(ctx context.Context, rec *lifecycle.Record, build string) (*Worker, error) {
+	w := newAttached(e.dialer, rec.Address, build)
 	limit := e.dialer.answerTimeout()
 	err := w.meet(ctx, limit, func(output *os.File, _ int) *lifecycle.Process { return rec.Open(output) })
-	switch {
-	case err == nil:
+	if err == nil {
 		return w, nil
+	}
+	w.letGo()
+	mismatch, refused := errors.AsType[*transport.MismatchError](err)
+	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("worker %d: %w: %w", rec.Pid(), unready(err), ctx.Err())
 	case errors.Is(err, context.DeadlineExceeded):
 		e.silent = rec.ID
-	case errors.Is(err, syscall.EAGAIN):
+	case refused && mismatch.Is(transport.ErrBuild):
+		e.unfit = rec.ID
+		e.misfit = lifecycle.Difference{Field: mismatch.Field, Was: mismatch.Got, Is: mismatch.Want}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		return nil, err
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, transport.ErrNoHandshake):
 		e.noteBusy(rec.ID, limit)
 	default:
 		e.log().WithError(err).Debugf("attach to %q: worker %d can't be reached", e.name, rec.Pid())
@@ -266,7 +247,8 @@ func (e *election) reach(ctx context.Context, rec *lifecycle.Record) (*Worker, e
 	return nil, nil
 }
 
-// noteBusy gives up a worker whose backlog is full for too long.
+// noteBusy gives up a worker that turns connections away for too long, because
+// its backlog is full, or by closing them.
 func (e *election) noteBusy(id string, limit time.Duration) {
 	if e.busy != id {
 		e.busy, e.busySince = id, time.Now()
@@ -296,15 +278,36 @@ func (e *election) decide(ctx context.Context, claim *lifecycle.Claim) (*Worker,
 	if w != nil || err != nil {
 		return w, 0, err
 	}
-	if lifecycle.InsideShared(e.name) {
-		return nil, 0, fmt.Errorf("%w: this process runs inside the worker that it would start", lifecycle.ErrNested)
+	if err := e.checkInside(); err != nil {
+		return nil, 0, err
+	}
+	if e.restart && (rec == nil || rec.ID != e.only) {
+		return nil, 0, fmt.Errorf("the worker has left or was replaced meanwhile: %w", ErrNoWorker)
 	}
 	if rec == nil {
-		e.decision.Action, e.decision.Reason = Started, "no worker has this name"
+		e.decision.Action, e.decision.Reason = Started, noWorker
 		w, err := e.start(ctx, claim, nil)
 		return w, 0, err
 	}
 	return e.succeed(ctx, claim, rec)
+}
+
+// The reasons that Attach and Explain have in common.
+const (
+	noWorker     = "no worker has this name"
+	backAndForth = "an end of the replacing back and forth of two configurations"
+)
+
+func isGone(rec *lifecycle.Record) string {
+	return fmt.Sprintf("worker %d, which had this name, is gone", rec.Pid())
+}
+
+// checkInside refuses to start or replace the worker from within itself.
+func (e *election) checkInside() error {
+	if e.registry.IsInside(e.name) {
+		return fmt.Errorf("%w: this process runs inside the worker that it would start", lifecycle.ErrNested)
+	}
+	return nil
 }
 
 // succeed puts a new worker in the place of the recorded one, which has another
@@ -315,9 +318,12 @@ func (e *election) succeed(ctx context.Context, claim *lifecycle.Claim, rec *lif
 		return nil, 0, err
 	}
 	diff := rec.Fingerprint.Diff(print)
+	if rec.ID == e.unfit {
+		diff = append(diff, e.misfit)
+	}
 	var old *Worker
 	if rec.ID != e.silent && (e.restart || len(diff) > 0) {
-		if old, err = e.reach(ctx, rec); err != nil {
+		if old, err = e.reach(ctx, rec, ""); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -334,11 +340,11 @@ func (e *election) succeed(ctx context.Context, claim *lifecycle.Claim, rec *lif
 		past = rec.Supersede(time.Now())
 	case rec.ID == e.silent:
 		e.replaces(rec, fmt.Sprintf("it did not answer for %v", e.dialer.answerTimeout())+e.kill(rec))
-	case rec.ID == e.busy:
-		e.decision.WaitedFor = "a worker that is too busy to answer"
+	case rec.ID == e.busy && rec.Lives():
+		e.decision.WaitedFor = fmt.Sprintf("worker %d, which turns connections away", rec.Pid())
 		return nil, 0, nil
 	default:
-		e.decision.Action, e.decision.Reason = Started, fmt.Sprintf("worker %d, which had this name, is gone", rec.Pid())
+		e.decision.Action, e.decision.Reason = Started, isGone(rec)
 	}
 	w, err := e.start(ctx, claim, past)
 	return w, 0, err
@@ -352,6 +358,9 @@ func (e *election) replaces(rec *lifecycle.Record, reason string) {
 // kill ends a worker that hangs, if its process is known to be it, and returns
 // how that went.
 func (e *election) kill(rec *lifecycle.Record) string {
+	if !rec.Lives() {
+		return "; the process that is recorded is gone, and no other was touched"
+	}
 	p := rec.Open(nil)
 	defer p.Release()
 	if err := p.KillBecause("it did not answer"); err != nil {
@@ -363,7 +372,7 @@ func (e *election) kill(rec *lifecycle.Record) string {
 // contested says that a replacement has to wait, and fails if ctx does not leave
 // the time.
 func (e *election) contested(ctx context.Context, pause time.Duration, rec *lifecycle.Record, diff []lifecycle.Difference) error {
-	e.decision.WaitedFor = "an end of the replacing back and forth of two configurations"
+	e.decision.WaitedFor = backAndForth
 	text := fmt.Sprintf("%q is asked for with different configurations in turn (%s): use different names, or the same configuration",
 		e.name, sentence(diff))
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {

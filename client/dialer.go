@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,8 +61,9 @@ type Dialer struct {
 	// leaves all the same.
 	Observer bool
 
-	// RuntimeDir is where [Dialer.Find] and [Dialer.List] look for workers.
-	// Empty means the default of [lifecycle.RuntimeDir].
+	// RuntimeDir is where workers are looked for, and where those are started
+	// whose command names no other. Empty means the default of
+	// [lifecycle.RuntimeDir].
 	RuntimeDir string
 }
 
@@ -84,10 +86,7 @@ func (d *Dialer) Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, er
 	if cmd == nil {
 		return nil, errNoCommand
 	}
-	described := *cmd
-	if described.LogLevel == "" {
-		described.LogLevel = levelOf(d.logger())
-	}
+	described := d.describe(cmd)
 	proc, err := described.Start(ctx)
 	if err != nil {
 		return nil, err
@@ -97,6 +96,14 @@ func (d *Dialer) Start(ctx context.Context, cmd *lifecycle.Command) (*Worker, er
 		return nil, err
 	}
 	return w, nil
+}
+
+// describe returns a copy of the command with what it leaves to the dialer.
+func (d *Dialer) describe(cmd *lifecycle.Command) *lifecycle.Command {
+	described := *cmd
+	described.LogLevel = cmp.Or(cmd.LogLevel, levelOf(d.logger()))
+	described.RuntimeDir = cmp.Or(cmd.RuntimeDir, d.RuntimeDir)
+	return &described
 }
 
 func (d *Dialer) logger() logrus.FieldLogger {

@@ -32,6 +32,10 @@ type Info struct {
 	Program string `json:"program"` // path
 	Owner   int    `json:"owner"`   // pid of the process whose death ends it, 0 if there is none
 
+	// Displaced is whether clients do not find a shared worker any more: it only
+	// serves those it has, or it has not got its name yet.
+	Displaced bool `json:"displaced,omitempty"`
+
 	// Fingerprint is the short name of a shared worker's configuration.
 	Fingerprint string    `json:"fingerprint,omitempty"`
 	Started     time.Time `json:"started"`
@@ -77,6 +81,7 @@ func (d *Dialer) List(ctx context.Context) ([]Info, error) {
 func (d *Dialer) inspect(ctx context.Context, i *lifecycle.Instance) Info {
 	info := Info{
 		Name: i.DisplayName(), Shared: i.SharedName != "", ID: i.ID, Program: i.Program, Owner: i.Owner, Started: i.Created,
+		Displaced: i.SharedName != "" && i.Record == nil,
 	}
 	if i.Record != nil {
 		info.Pid, info.Started, info.Fingerprint = i.Record.Pid(), i.Record.Started, i.Record.Fingerprint.Sum()
@@ -178,7 +183,7 @@ func (d *Dialer) instance(name string) (*lifecycle.Instance, error) {
 }
 
 func matches(i *lifecycle.Instance, name string) bool {
-	if i.DisplayName() == name || i.Name == name || i.ID == name {
+	if i.DisplayName() == name || i.ID == name {
 		return true
 	}
 	pid, err := strconv.Atoi(name)
@@ -271,11 +276,14 @@ func (d *Dialer) Restart(ctx context.Context, name string) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if i.Record == nil {
+		return nil, fmt.Errorf("worker %q was replaced by another one, which has the name %q: %w", name, i.SharedName, ErrNoWorker)
+	}
 	e, err := newElection(d, i.SharedName, cmd)
 	if err != nil {
 		return nil, err
 	}
-	e.restart = true
+	e.restart, e.only = true, i.ID
 	w, err := e.run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("restart %q: %w", name, err)
@@ -284,7 +292,8 @@ func (d *Dialer) Restart(ctx context.Context, name string) (*Worker, error) {
 	return w, nil
 }
 
-// Explain returns what [Dialer.Attach] would do, without doing it.
+// Explain returns what [Dialer.Attach] would do, without doing it. If that would
+// have to wait because of what the name was used for, Waited says how long.
 func (d *Dialer) Explain(ctx context.Context, name string, cmd *lifecycle.Command) (Decision, error) {
 	e, err := newElection(d, name, cmd)
 	if err != nil {
@@ -294,17 +303,17 @@ func (d *Dialer) Explain(ctx context.Context, name string, cmd *lifecycle.Comman
 	if err != nil {
 		return Decision{}, err
 	}
-	if rec == nil {
-		return Decision{Action: Started, Reason: "no worker has this name"}, nil
-	}
 	print, err := e.fingerprint(rec)
 	if err != nil {
 		return Decision{}, err
 	}
+	if rec == nil {
+		return Decision{Action: Started, Reason: noWorker}, e.checkInside()
+	}
 	observer := *d
 	observer.Observer = true
 	e.dialer = &observer
-	w, err := e.reach(ctx, rec)
+	w, err := e.reach(ctx, rec, "")
 	if err != nil {
 		return Decision{}, err
 	}
@@ -315,12 +324,16 @@ func (d *Dialer) Explain(ctx context.Context, name string, cmd *lifecycle.Comman
 	case w == nil && rec.ID == e.silent:
 		e.replaces(rec, fmt.Sprintf("it does not answer within %v", e.dialer.answerTimeout()))
 	case w == nil:
-		e.decision = Decision{Action: Started, Reason: fmt.Sprintf("worker %d, which had this name, is gone", rec.Pid())}
+		e.decision = Decision{Action: Started, Reason: isGone(rec)}
 	case len(diff) > 0:
 		e.replaces(rec, change(diff))
 		e.decision.Differences = diff
+		if pause := rec.Contention(print, time.Now()); pause > 0 {
+			e.decision.Waited, e.decision.WaitedFor = pause, backAndForth
+		}
 	default:
 		e.decision = Decision{Action: Reused, Reason: fmt.Sprintf("worker %d answers and has the same configuration", rec.Pid())}
+		return e.decision, nil
 	}
-	return e.decision, nil
+	return e.decision, e.checkInside()
 }

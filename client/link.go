@@ -137,6 +137,9 @@ const verdictPatience = 2 * time.Second
 // were in flight, and dials again if not.
 func (w *Worker) reconnect(old *link) {
 	<-old.up
+	if old.conn == nil { // the worker was closed while this connection was made
+		return
+	}
 	old.conn.Close()
 	lost := old.conn.Err()
 	next := newLink()

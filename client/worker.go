@@ -169,7 +169,9 @@ func (w *Worker) release() {
 	}
 	w.output.drain()
 	w.proc.Release()
-	w.awaitTasks(loggerPatience)
+	if w.awaitTasks(loggerPatience) {
+		w.proc.CloseOutput()
+	}
 }
 
 // shutdownTimeout bounds the wait for the worker to take the request to leave.
@@ -249,7 +251,9 @@ func (w *Worker) await(patience time.Duration) {
 	w.awaitTasks(patience)
 }
 
-func (w *Worker) awaitTasks(patience time.Duration) {
+// awaitTasks waits for all goroutines of the worker in this process, and reports
+// whether they have ended.
+func (w *Worker) awaitTasks(patience time.Duration) bool {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
@@ -257,6 +261,8 @@ func (w *Worker) awaitTasks(patience time.Duration) {
 	}()
 	select {
 	case <-logged:
+		return true
 	case <-time.After(patience):
+		return false
 	}
 }

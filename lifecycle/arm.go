@@ -52,7 +52,7 @@ func (w *Worker) armWith(l *launch) {
 		go w.watchOwner(owner) // like those below it ends with the process
 	}
 	if file := inheritedSpool(l.Spool); file != nil {
-		w.spool = newSpool(file, w.Dir, w.checkRemoved)
+		w.spool = newSpool(file, w.watchedDirs(), w.recheck)
 		go w.spool.tend()
 	}
 }

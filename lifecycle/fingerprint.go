@@ -53,7 +53,10 @@ func (f *Fingerprint) Sum() string {
 // Diff returns the fields in which other differs, none if it is the same.
 func (f *Fingerprint) Diff(other *Fingerprint) []Difference {
 	var diff []Difference
-	add := func(field, was, is string) { diff = append(diff, Difference{field, shown(was), shown(is)}) }
+	add := func(field, was, is string) {
+		was, is = shown(was, is)
+		diff = append(diff, Difference{field, was, is})
+	}
 	if f.Executable != other.Executable {
 		add("executable", f.Executable, other.Executable)
 	}
@@ -77,11 +80,28 @@ func (f *Fingerprint) Diff(other *Fingerprint) []Difference {
 
 const maxShown = 200 // bytes of a value
 
-func shown(value string) string {
-	if len(value) > maxShown {
-		return strings.ToValidUTF8(value[:maxShown], "") + "..."
+// shown cuts two values to what can be read, around the first place where they differ.
+func shown(a, b string) (string, string) {
+	if len(a) <= maxShown && len(b) <= maxShown {
+		return a, b
 	}
-	return value
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	from := max(0, same-maxShown/4)
+	return window(a, from), window(b, from)
+}
+
+func window(s string, from int) string {
+	text := strings.ToValidUTF8(s[from:min(len(s), from+maxShown)], "")
+	if from > 0 {
+		text = "..." + text
+	}
+	if len(s) > from+maxShown {
+		text += "..."
+	}
+	return text
 }
 
 // variables maps names to quoted values; what is not set is not in it or empty.

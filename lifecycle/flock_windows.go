@@ -14,3 +14,8 @@ func tryLock(f *os.File) bool {
 	at := &windows.Overlapped{Offset: math.MaxUint32, OffsetHigh: math.MaxInt32}
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, at) == nil
 }
+
+// openLock opens a lock file, and makes it if need be.
+func openLock(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+}

@@ -17,11 +17,12 @@ var ErrNotProven = errors.New("the process is not known to be the worker's")
 type found struct {
 	id identity
 
-	mu       sync.Mutex // protects what follows
-	handle   *os.Process
+	mu       sync.Mutex  // protects what follows
 	gone     *ownerWatch // nil while nobody waits for the process's end
 	watching bool        // somebody waits for it, or it is known
 	over     bool        // it is known
+	waiters  int         // who must not be let down by Release
+	released bool        // Release came while there were any
 }
 
 // Open returns the worker's process. output is the file of its output, nil if it is not known; it then belongs to the
@@ -57,13 +58,9 @@ func (p *Process) target() (*os.Process, error) {
 	return p.found.prove(p.addr.ID)
 }
 
-// prove opens the process once it is known to be the instance's.
+// prove opens the process once it is known to be the instance's. It does so each time: without a pidfd what is opened is no
+// more than a pid.
 func (f *found) prove(id string) (*os.Process, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.handle != nil {
-		return f.handle, nil
-	}
 	if f.id.Start == "" {
 		return nil, fmt.Errorf("pid %d: %w", f.id.Pid, ErrNotProven)
 	}
@@ -87,8 +84,21 @@ func (f *found) prove(id string) (*os.Process, error) {
 	if !proven {
 		return nil, fmt.Errorf("pid %d: %w", f.id.Pid, ErrNotProven)
 	}
-	f.handle = handle
 	return handle, nil
+}
+
+// hold keeps Release from ending the watch until the function that it returns is called.
+func (f *found) hold() (letGo func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiters++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.waiters--; f.waiters == 0 && f.released {
+			f.release()
+		}
+	}
 }
 
 // watch has the end of p noticed from now on.
@@ -139,11 +149,21 @@ func (p *Process) Release() {
 	}
 	p.found.mu.Lock()
 	defer p.found.mu.Unlock()
-	if p.found.gone == nil || p.found.over {
+	if p.found.waiters > 0 {
+		p.found.released = true
 		return
 	}
-	p.found.gone.close()
-	p.found.gone, p.found.watching = nil, false
+	p.found.release()
+}
+
+// release ends the watch; mu is held.
+func (f *found) release() {
+	f.released = false
+	if f.gone == nil || f.over {
+		return
+	}
+	f.gone.close()
+	f.gone, f.watching = nil, false
 }
 
 // cleanUpFound removes what the worker left behind, unless somebody else still cares for it.

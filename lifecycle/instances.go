@@ -23,6 +23,8 @@ type Instance struct {
 	Created time.Time
 	// Alive is whether somebody cares for the directory: the worker, or its starter.
 	Alive bool
+
+	runtimeDir string // in which the worker was to be
 }
 
 // DisplayName returns the name under which the worker is shared, or else its own.
@@ -36,27 +38,36 @@ func (i *Instance) DisplayName() string {
 // Instances returns the workers in a runtime directory (with the default of [RuntimeDir]) and in the short one that is used
 // when its path is too long, in no order. Directories that are just being made or removed are left out.
 func Instances(runtimeDir string) ([]*Instance, error) {
-	root, err := RuntimeDir(runtimeDir)
+	roots, err := roots(runtimeDir)
 	if err != nil {
 		return nil, err
 	}
-	roots := []string{root}
-	if short := fallbackDir(); short != root && socketPathLength(root) > maxSocketPath && checkOwned(short, 0o077) == nil {
-		roots = append(roots, short)
-	}
+	root := roots[0]
 	var list []*Instance
-	for _, root := range roots {
-		entries, err := os.ReadDir(root)
+	for _, at := range roots {
+		entries, err := os.ReadDir(at)
 		if err != nil {
 			return nil, fmt.Errorf("read the runtime directory: %w", err)
 		}
 		for _, entry := range entries {
-			if i := readInstance(root, entry); i != nil {
+			if i := readInstance(at, entry); i != nil && i.runtimeDir == root {
 				list = append(list, i)
 			}
 		}
 	}
 	return list, nil
+}
+
+// roots returns the runtime directory and, if its path is too long for sockets, the short one.
+func roots(runtimeDir string) ([]string, error) {
+	root, err := RuntimeDir(runtimeDir)
+	if err != nil {
+		return nil, err
+	}
+	if short := fallbackDir(); short != root && socketPathLength(root) > maxSocketPath && checkOwned(short, 0o077) == nil {
+		return []string{root, short}, nil
+	}
+	return []string{root}, nil
 }
 
 func readInstance(root string, entry fs.DirEntry) *Instance {
@@ -71,6 +82,7 @@ func readInstance(root string, entry fs.DirEntry) *Instance {
 	i := &Instance{
 		Address: Address{Name: l.Name, ID: entry.Name(), Dir: dir, Secret: l.Secret},
 		Program: string(l.Program), SharedName: l.sharedName(), Owner: l.Owner.Pid, Alive: true,
+		runtimeDir: string(l.RuntimeDir),
 	}
 	if info, err := os.Lstat(filepath.Join(dir, launchName)); err == nil {
 		i.Created = info.ModTime()
@@ -133,13 +145,11 @@ func Sweep(runtimeDir string) (removed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	roots := make(map[string]bool)
-	for _, i := range list {
-		if !i.Alive {
-			roots[filepath.Dir(i.Dir)] = true
-		}
+	roots, err := roots(runtimeDir)
+	if err != nil {
+		return nil, err
 	}
-	for root := range roots {
+	for _, root := range roots {
 		sweep(root)
 	}
 	for _, i := range list {

@@ -36,6 +36,7 @@ type launch struct {
 	Grace       time.Duration   `json:"grace"`
 	Config      json.RawMessage `json:"config,omitempty"`
 	Program     rawText         `json:"program"`
+	RuntimeDir  rawText         `json:"runtime_dir"`      // that was asked for; the instance may be in the short one
 	Shared      *sharing        `json:"shared,omitempty"` // nil if the worker is its starter's alone
 }
 

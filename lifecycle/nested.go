@@ -30,11 +30,14 @@ func nested() []string {
 	return strings.Split(list, ":")
 }
 
-// InsideShared returns whether this process is the shared worker of that name, or was started from within it, at any
+// IsInside returns whether this process is the registry's shared worker of that name, or was started from within it, at any
 // depth. Such a process may call that worker, but must not wait for its start or replace it.
-func InsideShared(name string) bool {
-	return slices.Contains(nested(), key(name))
+func (r *Registry) IsInside(name string) bool {
+	return slices.Contains(nested(), r.nestedKey(name))
 }
+
+// nestedKey stands for a name in one registry and in no other.
+func (r *Registry) nestedKey(name string) string { return key(r.dir + "\x00" + name) }
 
 func checkNested() error {
 	if len(nested()) < maxNested {
@@ -44,10 +47,10 @@ func checkNested() error {
 }
 
 // nestedIn returns the variable for a worker that this process starts.
-func nestedIn(sharedName string) string {
+func nestedIn(shared *sharing) string {
 	own := plainWorker
-	if sharedName != "" {
-		own = key(sharedName)
+	if shared != nil {
+		own = (&Registry{shared.Registry}).nestedKey(shared.Name)
 	}
 	return envNested + "=" + strings.Join(append(nested(), own), ":")
 }

@@ -218,6 +218,9 @@ func (p *Process) exitAsked() bool {
 func (p *Process) gone(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if p.found != nil {
+		defer p.found.hold()()
+	}
 	select {
 	case <-p.Done():
 		return true
@@ -228,6 +231,14 @@ func (p *Process) gone(ctx context.Context, limit time.Duration) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// CloseOutput closes the file of a found process's output, so that it need not wait for the garbage collector. Nothing can be
+// read from it afterwards. It does nothing to a process that was started.
+func (p *Process) CloseOutput() {
+	if p.found != nil && p.spool != nil {
+		p.spool.Close()
 	}
 }
 

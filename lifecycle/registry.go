@@ -110,11 +110,24 @@ func readRecord(path string) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", err)
 	}
+	// What every version of a record has.
+	var common struct {
+		Version int    `json:"version"`
+		Dir     string `json:"dir"`
+	}
 	rec := new(Record)
-	if json.Unmarshal(data, rec) != nil || rec.Version == 0 {
+	if json.Unmarshal(data, &common) != nil || common.Version == 0 {
 		return nil, nil // as good as none: the next one replaces it
 	}
+	if rec.Version = common.Version; common.Version == recordVersion {
+		if json.Unmarshal(data, rec) != nil {
+			return nil, nil
+		}
+	}
 	if rec.Version != recordVersion {
+		if isGone(common.Dir) {
+			return nil, nil
+		}
 		return nil, fmt.Errorf("%w: %s has version %d, this program knows %d", ErrRecordVersion, path, rec.Version, recordVersion)
 	}
 	return rec, nil
@@ -231,8 +244,19 @@ func (r *Record) Contention(f *Fingerprint, now time.Time) time.Duration {
 }
 
 func (r *Record) isLeftOver() bool {
-	_, err := os.Lstat(r.Dir)
-	return errors.Is(err, fs.ErrNotExist)
+	return isGone(r.Dir)
+}
+
+// isGone is whether there is no such instance directory any more, or nobody cares for it.
+func isGone(dir string) bool {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	lock, ok := lockExclusive(dir)
+	if ok {
+		lock.Close()
+	}
+	return ok
 }
 
 // Claim is the exclusive right to start, replace and remove the worker of one name. It ends with Release, or with the
@@ -246,7 +270,7 @@ type Claim struct {
 // TryClaim claims a name, or returns nil if somebody has claimed it: [Registry.Holder] tells who.
 func (r *Registry) TryClaim(name string) (*Claim, error) {
 	path := r.path(name, lockSuffix)
-	for {
+	for range claimTries {
 		lock, err := openLock(path)
 		if errors.Is(err, fs.ErrNotExist) { // the directory was removed
 			if err = makePrivate(r.dir); err == nil {
@@ -268,11 +292,11 @@ func (r *Registry) TryClaim(name string) (*Claim, error) {
 		}
 		lock.Close() // it was removed, by hand perhaps, and locks nothing
 	}
+	return nil, fmt.Errorf("claim the name %q: %s is removed again and again", name, path)
 }
 
-func openLock(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-}
+// claimTries bounds how often a lock file is opened that is gone when it is locked.
+const claimTries = 100
 
 func isAt(f *os.File, path string) bool {
 	opened, err := f.Stat()
@@ -352,3 +376,13 @@ func (c *Claim) Remove(id string) error {
 
 // Release gives the name back. Releasing it again is harmless.
 func (c *Claim) Release() { c.lock.Close() }
+
+// Lives is whether the recorded process lives, or may live: where that cannot be told it is true.
+func (r *Record) Lives() bool {
+	watch, err := watchIdentity(r.Process, 0)
+	if err != nil {
+		return !errors.Is(err, ErrOwnerGone)
+	}
+	defer watch.close()
+	return watch.alive()
+}

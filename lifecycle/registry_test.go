@@ -43,6 +43,11 @@ func instanceRecord(t testing.TB, id string, there bool) *Record {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
+		lock, err := lockShared(dir) // as a worker that lives holds it
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { lock.Close() })
 	}
 	return &Record{
 		Address: Address{Name: "w", ID: id, Dir: dir, Secret: []byte{1}}, Program: "/bin/w", Started: time.Now().Round(0),
@@ -104,11 +109,24 @@ func TestRecordThatIsNoneIsReplaced(t *testing.T) {
 	}
 }
 
+// One of a worker that is gone is in nobody's way, whatever wrote it. LESSONS 14
+func TestRecordOfAnotherVersionOfADeadWorkerIsNone(t *testing.T) {
+	r := newRegistry(t)
+	newer := fmt.Appendf(nil, `{"version":%d,"name":"n","id":"id","dir":"/none","news":{}}`, recordVersion+1)
+	if err := os.WriteFile(r.path("n", recordSuffix), newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := r.Lookup("n"); rec != nil || err != nil {
+		t.Errorf("got %v, %v, want none", rec, err)
+	}
+}
+
 // Whoever knows it may have a worker there that serves.
 func TestRecordOfAnotherVersionIsLeftAlone(t *testing.T) {
 	r := newRegistry(t)
 	path := r.path("n", recordSuffix)
-	newer := fmt.Appendf(nil, `{"version":%d,"name":"n","id":"id","dir":"/none","news":{}}`, recordVersion+1)
+	lives := instanceRecord(t, "id", true)
+	newer := fmt.Appendf(nil, `{"version":%d,"name":["n"],"id":"id","dir":%q,"news":{}}`, recordVersion+1, lives.Dir)
 	if err := os.WriteFile(path, newer, 0o600); err != nil {
 		t.Fatal(err)
 	}

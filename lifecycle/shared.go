@@ -109,14 +109,28 @@ func (w *Worker) CheckName() {
 	}
 }
 
-// checkRemoved notices that somebody has removed the instance directory, or what is in it.
-func (w *Worker) checkRemoved() {
-	if w.registry == nil || w.exiting.Load() {
+// watchedDirs returns the directories in which something happens when clients cannot find this worker any more.
+func (w *Worker) watchedDirs() []string {
+	if w.registry == nil {
+		return nil
+	}
+	return []string{w.Dir, w.registry.dir}
+}
+
+// recheck notices that somebody has removed what clients need, or has put another worker into this one's place.
+func (w *Worker) recheck() {
+	if w.registry == nil || w.leaving.Load() || w.exiting.Load() {
 		return
 	}
-	if _, err := os.Lstat(filepath.Join(w.Dir, launchName)); errors.Is(err, fs.ErrNotExist) {
-		w.setDisplaced("its directory was removed")
+	for _, name := range []string{launchName, socketName} {
+		if _, err := os.Lstat(filepath.Join(w.Dir, name)); errors.Is(err, fs.ErrNotExist) && w.drain.Load() != nil {
+			w.setDisplaced(fmt.Sprintf("%q was removed from its directory", name))
+		}
 	}
+	if w.registry.isRemoved() {
+		w.setDisplaced("the registry was removed")
+	}
+	w.CheckName()
 }
 
 // setDisplaced ends a worker that does not serve yet; one that does decides itself how.

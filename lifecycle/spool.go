@@ -32,9 +32,10 @@ type spool struct {
 	watchers map[chan struct{}]bool
 }
 
-// newSpool begins to watch the file, and calls changed when something was removed from dir, where the system tells.
-func newSpool(file *os.File, dir string, changed func()) *spool {
-	wait, forget := growth(file, dir, changed)
+// newSpool begins to watch the file, and calls changed when something was removed from one of the directories or moved into
+// it, where the system tells.
+func newSpool(file *os.File, dirs []string, changed func()) *spool {
+	wait, forget := growth(file, dirs, changed)
 	return &spool{file: file, limit: fileSizeLimit(), wait: wait, forget: forget, watchers: make(map[chan struct{}]bool)}
 }
 
@@ -114,7 +115,7 @@ func (s *spool) remove(told chan struct{}) {
 }
 
 // growthByPolling returns a function that waits until the file's size has changed since it returned last.
-func growthByPolling(f *os.File, every time.Duration) (wait func()) {
+func growthByPolling(f *os.File, every time.Duration, looked func()) (wait func()) {
 	last := int64(-1)
 	return func() {
 		for {
@@ -123,6 +124,7 @@ func growthByPolling(f *os.File, every time.Duration) (wait func()) {
 				return
 			}
 			time.Sleep(every)
+			looked()
 		}
 	}
 }

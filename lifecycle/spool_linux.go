@@ -44,58 +44,71 @@ func noSpace(f *os.File) bool {
 const growthPoll = 250 * time.Millisecond
 
 // growth returns a function that waits until the file was written to or truncated since it returned last, and one that
-// stops the watch. While it waits it calls changed when something was removed from dir. Waiting uses no time while nothing happens. The watch is to be stopped some time before the process
-// ends: its removal goes on in the kernel for a moment, and a process that ends meanwhile has to wait for some
-// milliseconds, after its last act.
-func growth(f *os.File, dir string, changed func()) (wait, forget func()) {
-	events, removals, forget, err := modifyEvents(f, dir)
+// stops the watch. While it waits it calls changed when something was removed from one of the directories or moved into it.
+// Waiting uses no time while nothing happens. The watch is to be stopped some time before the process ends: its removal goes
+// on in the kernel for a moment, and a process that ends meanwhile has to wait for some milliseconds, after its last act.
+func growth(f *os.File, dirs []string, changed func()) (wait, forget func()) {
+	events, err := newEvents(f, dirs)
 	if err != nil {
-		return growthByPolling(f, growthPoll), func() {}
+		look := growthByPolling(f, growthPoll, changed)
+		return look, func() {}
 	}
 	buf := make([]byte, 4096)
 	wait = func() {
-		n, err := events.Read(buf)
+		n, err := events.file.Read(buf)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			time.Sleep(growthPoll)
 		}
-		if hasEvent(buf[:max(n, 0)], removals) {
+		if events.ofDirs(buf[:max(n, 0)]) {
 			changed()
 		}
 	}
-	return wait, forget
+	return wait, events.forget
 }
 
-// modifyEvents watches the file and the directory. removals is the number of the watch of the latter.
-func modifyEvents(f *os.File, dir string) (events *os.File, removals int32, forget func(), err error) {
+// events are those of one file and of some directories.
+type events struct {
+	file    *os.File // the inotify instance
+	fd      int      // of file, which is never closed
+	watches []int    // the file's first
+}
+
+const dirEvents = unix.IN_DELETE | unix.IN_MOVED_TO | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+
+func newEvents(f *os.File, dirs []string) (*events, error) {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, err
 	}
 	watch, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.IN_MODIFY)
 	if err != nil {
 		unix.Close(fd)
-		return nil, 0, nil, err
+		return nil, err
 	}
-	removed, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE|unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
-	if err != nil {
-		removed = -1
+	e := &events{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, watches: []int{watch}}
+	for _, dir := range dirs {
+		if watch, err := unix.InotifyAddWatch(fd, dir, dirEvents); err == nil {
+			e.watches = append(e.watches, watch)
+		}
 	}
-	// The file is never closed, so that fd stays what it is.
-	forget = func() {
-		_, _ = unix.InotifyRmWatch(fd, uint32(watch))
-		_, _ = unix.InotifyRmWatch(fd, uint32(removed))
-	}
-	return os.NewFile(uintptr(fd), "inotify"), int32(removed), forget, nil
+	return e, nil
 }
 
-// hasEvent is whether one of the events is that of the watch.
-func hasEvent(events []byte, watch int32) bool {
-	for len(events) >= unix.SizeofInotifyEvent {
-		e := (*unix.InotifyEvent)(unsafe.Pointer(&events[0]))
-		if e.Wd == watch {
+// forget stops all watches.
+func (e *events) forget() {
+	for _, watch := range e.watches {
+		_, _ = unix.InotifyRmWatch(e.fd, uint32(watch))
+	}
+}
+
+// ofDirs is whether one of the events read is not the file's.
+func (e *events) ofDirs(read []byte) bool {
+	for len(read) >= unix.SizeofInotifyEvent {
+		event := (*unix.InotifyEvent)(unsafe.Pointer(&read[0]))
+		if int(event.Wd) != e.watches[0] {
 			return true
 		}
-		events = events[min(len(events), unix.SizeofInotifyEvent+int(e.Len)):]
+		read = read[min(len(read), unix.SizeofInotifyEvent+int(event.Len)):]
 	}
 	return false
 }

@@ -21,7 +21,7 @@ func newTestSpool(t *testing.T) *spool {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return newSpool(f, t.TempDir(), func() {})
+	return newSpool(f, nil, func() {})
 }
 
 // realSize is what the file takes on disk.
@@ -175,11 +175,11 @@ func TestAFloodIsBoundedOnDiskWithoutAnyReader(t *testing.T) {
 func TestWatchersAreToldThatTheOutputGrew(t *testing.T) {
 	for name, wait := range map[string]func(*os.File) func(){
 		"inotify": func(f *os.File) func() {
-			wait, forget := growth(f, os.TempDir(), func() {})
+			wait, forget := growth(f, nil, func() {})
 			t.Cleanup(forget)
 			return wait
 		},
-		"polling": func(f *os.File) func() { return growthByPolling(f, time.Millisecond) },
+		"polling": func(f *os.File) func() { return growthByPolling(f, time.Millisecond, func() {}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestSpool(t)

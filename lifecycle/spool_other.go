@@ -20,7 +20,7 @@ func noSpace(*os.File) bool { return false }
 // growthPoll is how often the size is looked at.
 const growthPoll = 50 * time.Millisecond
 
-// growth looks at the file's size from time to time. Removals are not noticed here.
-func growth(f *os.File, _ string, _ func()) (wait, forget func()) {
-	return growthByPolling(f, growthPoll), func() {}
+// growth looks at the file's size from time to time. What happens in directories is not noticed here.
+func growth(f *os.File, _ []string, _ func()) (wait, forget func()) {
+	return growthByPolling(f, growthPoll, func() {}), func() {}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,7 +88,7 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 		spool.Close()
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, envInstance+"="+inst.dir, nestedIn(l.sharedName()))
+	cmd.Env = append(cmd.Env, envInstance+"="+inst.dir, nestedIn(l.Shared))
 	cmd.Stdout, cmd.Stderr = spool, spool
 	owner, err := c.writeLaunch(inst, l)
 	if err != nil {
@@ -123,14 +124,25 @@ func (c *Command) launch(cmd *exec.Cmd, spool *os.File, shared *sharing) (*launc
 		Build: c.Build, LogLevel: c.LogLevel, IdleTimeout: max(c.IdleTimeout, 0), MaxLifetime: max(c.MaxLifetime, 0),
 		Grace: c.grace(), Config: config, Program: rawText(programOf(cmd.Path)),
 	}
+	if dir, err := RuntimeDir(c.RuntimeDir); err == nil {
+		l.RuntimeDir = rawText(dir)
+	}
 	if shared != nil {
 		l.Shared = shared
-		shared.Args, shared.Env, shared.Dir = rawTexts(cmd.Args), rawTexts(cmd.Env), rawText(c.Dir)
+		shared.Args, shared.Env, shared.Dir = rawTexts(cmd.Args), rawTexts(cmd.Env), rawText(absolute(c.Dir))
 		cwd, _ := os.Getwd() // without which a restarted worker gets that of who restarts it
 		shared.StarterDir = rawText(cwd)
 		shared.FingerprintEnv, shared.StartTimeout = c.FingerprintEnv, c.StartTimeout
 	}
 	return l, nil
+}
+
+// absolute returns a path that means the same in other processes; an empty one stays empty.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil && path != "" {
+		return abs
+	}
+	return path
 }
 
 // programOf returns a path that means the same in other processes.

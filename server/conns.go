@@ -15,7 +15,7 @@ import (
 func (s *Server) knock(conn net.Conn) (rung int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isShut() {
+	if s.stopping {
 		conn.Close()
 	}
 	if len(s.pending) == maxPending {
@@ -35,11 +35,13 @@ var errLeaving = errors.New("the worker is leaving")
 func (s *Server) welcome(conn net.Conn, hello transport.Hello) (client bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isShut() {
+	observer := slices.Contains(hello.Features, transport.FeatureObserver)
+	if s.stopping || s.retiring != "" && !observer {
 		return false, errLeaving
 	}
 	s.forget(conn)
-	if slices.Contains(hello.Features, transport.FeatureObserver) {
+	s.greeting++
+	if observer {
 		return false, nil
 	}
 	s.clients++
@@ -56,17 +58,24 @@ func (s *Server) shaken(conn net.Conn, c *transport.ServerConn, rung int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(conn)
-	switch {
-	case c == nil:
+	if c == nil {
 		s.refused++
-	case s.stopping:
-		conn.Close()
-		fallthrough
-	default:
-		s.conns[c] = struct{}{}
-		if s.rung != rung {
-			c.Ring()
-		}
+		return
+	}
+	s.conns[c] = struct{}{}
+	if s.rung != rung {
+		c.Ring()
+	}
+}
+
+// greet ends what welcome has begun, once the connection can be drained or has
+// failed.
+func (s *Server) greet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.greeting--; s.greeting == 0 && s.greeted != nil {
+		close(s.greeted)
+		s.greeted = nil
 	}
 }
 

@@ -54,11 +54,30 @@ func (s *Server) leaveIfIdle() {
 func (s *Server) refuseIfIdle(reason string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.clients > 0 || s.isShut() {
+	return s.clients == 0 && s.refuse(reason)
+}
+
+// refuse takes no new clients from now on, and reports whether it did before; mu
+// is held.
+func (s *Server) refuse(reason string) bool {
+	if s.isShut() {
 		return false
 	}
 	s.retiring = reason
 	return true
+}
+
+// giveUpName takes no new clients and gives up the name, at one blow for who looks
+// for a worker. free is false if somebody else has claimed the name, and retires
+// is true if the worker had not begun to leave before.
+func (s *Server) giveUpName(reason string) (free, retires bool) {
+	free = s.worker.Withdraw(func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		retires = s.refuse(reason)
+		return true
+	})
+	return free, retires
 }
 
 // expire ends the worker because its time is over.
@@ -68,11 +87,14 @@ func (s *Server) expire() {
 		s.worker.LeaveBecause(reason)
 		return
 	}
-	if !s.worker.Withdraw(func() bool { return true }) {
+	switch free, retires := s.giveUpName(reason); {
+	case !free:
 		time.AfterFunc(claimedPause, s.expire)
-		return
+	case retires:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.drain()
 	}
-	s.retire(reason)
 }
 
 // retire takes no new clients and ends the worker when those it has are gone, or
@@ -80,11 +102,15 @@ func (s *Server) expire() {
 func (s *Server) retire(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isShut() {
-		return
+	if s.refuse(reason) {
+		s.drain()
 	}
-	s.retiring = reason
-	s.closeDoor()
+}
+
+// drain ends a worker that takes no new clients when those it has are gone, or
+// after the drain timeout; mu is held. The door stays open for observers.
+func (s *Server) drain() {
+	reason := s.retiring
 	if s.clients == 0 || s.worker.DrainTimeout <= 0 {
 		s.quit(reason)
 		return
@@ -99,12 +125,6 @@ func (s *Server) shut() {
 	}
 	s.stopping = true
 	close(s.stopped)
-	s.closeDoor()
-}
-
-// closeDoor takes no more connections and drops those that have not shaken
-// hands; mu is held.
-func (s *Server) closeDoor() {
 	if s.listener != nil {
 		s.listener.Close()
 	}

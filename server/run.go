@@ -143,7 +143,7 @@ func (s *Server) adopt(w *lifecycle.Worker) error {
 // If the name can't be had now, its holder finds out itself that the worker is
 // leaving.
 func (s *Server) leave(ctx context.Context, w *lifecycle.Worker) {
-	w.Withdraw(func() bool { return true })
+	s.giveUpName("it is leaving")
 	drain, cancel := context.WithTimeout(ctx, w.Grace/2)
 	defer cancel()
 	select {

@@ -95,6 +95,9 @@ type Server struct {
 	rung      int // how often ring was called
 	idleTimer *time.Timer
 
+	greeting int           // connections that were welcomed and are not in conns yet
+	greeted  chan struct{} // closed when there are none, nil if nobody wants to know
+
 	clients    int // connections that were welcomed, but for those of observers
 	started    time.Time
 	idleSince  time.Time // since then there has been no client, if there is none
@@ -142,7 +145,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for {
 		conn, err := s.accept(l)
 		if err != nil {
-			if !s.isLeaving() { // else calls in flight may finish
+			if !s.isStopping() { // else calls in flight may finish
 				s.Close()
 			}
 			return err
@@ -183,7 +186,7 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		if s.isLeaving() || errors.Is(err, net.ErrClosed) {
+		if s.isStopping() || errors.Is(err, net.ErrClosed) {
 			return nil, ErrServerClosed
 		}
 		s.Logger.WithError(err).Debug("accept a connection")
@@ -199,20 +202,24 @@ func (s *Server) sleep(d time.Duration) {
 	}
 }
 
-func (s *Server) isLeaving() bool {
+func (s *Server) isStopping() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.isShut()
+	return s.stopping
 }
 
 func (s *Server) serveConn(conn net.Conn) {
 	rung := s.knock(conn)
-	client := false
+	client, welcome := false, false
 	c, err := s.handshake(conn, func(hello transport.Hello) (err error) {
 		client, err = s.welcome(conn, hello)
+		welcome = err == nil
 		return err
 	})
 	s.shaken(conn, c, rung)
+	if welcome {
+		s.greet()
+	}
 	defer func() { s.part(c, client) }()
 	if err != nil {
 		s.Logger.WithError(err).Debug("connection refused")
@@ -262,6 +269,8 @@ func (s *Server) ring() {
 // are cancelled, the connections closed, and ctx's error returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
+	s.stop()
+	s.awaitGreeted(ctx)
 	conns := s.stop()
 	defer s.Close()
 	var wg sync.WaitGroup
@@ -269,11 +278,48 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for i, c := range conns {
 		wg.Go(func() {
 			errs[i] = c.Drain(ctx)
+			s.linger(ctx)
 			c.Close()
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// awaitGreeted waits until who was welcomed has a connection that can be drained:
+// what it asks for is then refused in a way that lets it ask somebody else.
+func (s *Server) awaitGreeted(ctx context.Context) {
+	s.mu.Lock()
+	if s.greeting == 0 {
+		s.mu.Unlock()
+		return
+	}
+	if s.greeted == nil {
+		s.greeted = make(chan struct{})
+	}
+	greeted := s.greeted
+	s.mu.Unlock()
+	select {
+	case <-greeted: // which a handshake's time limit bounds
+	case <-ctx.Done():
+	}
+}
+
+// lingerTime is how long a shared worker goes on refusing calls after it has said
+// that it takes no more: those that were on their way by then would be cut off
+// without an answer, and nobody could tell whether they had run.
+const lingerTime = 10 * time.Millisecond
+
+func (s *Server) linger(ctx context.Context) {
+	if s.worker == nil || s.worker.SharedName == "" {
+		return
+	}
+	timer := time.NewTimer(lingerTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // Close stops the server at once: the contexts of calls are cancelled and the
