@@ -243,7 +243,13 @@ func (d *Dialer) Kill(_ context.Context, name string) error {
 		return err
 	}
 	defer p.Release()
-	return p.Kill()
+	if err := p.Kill(); err != nil {
+		return err
+	}
+	if registry, err := lifecycle.OpenRegistry(d.RuntimeDir); err == nil {
+		registry.Sweep() // else its name would stay there until somebody wants it
+	}
+	return nil
 }
 
 // process returns the process of a worker that need not answer. cause is why it
@@ -257,6 +263,9 @@ func (d *Dialer) process(name string, cause error) (*lifecycle.Process, error) {
 		return nil, err
 	}
 	p, err := i.Process()
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil, fmt.Errorf("%q has left: %w", name, ErrNoWorker)
+	}
 	if err != nil {
 		return nil, errors.Join(cause, fmt.Errorf("worker %q: %w", name, err))
 	}

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"os"
 	"syscall"
 	"time"
 	"unsafe"
@@ -94,7 +95,7 @@ func findWorker(id string) (int, error) {
 		}
 	}
 	if worker == 0 {
-		return 0, ErrNotProven
+		return 0, os.ErrProcessDone
 	}
 	return worker, nil
 }

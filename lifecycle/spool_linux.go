@@ -27,10 +27,16 @@ func dropOutput(f *os.File, from, to int64) error {
 // nextData finds the next data by the file's holes. It moves the file's offset, which nobody uses: writers append and
 // readers name their offset.
 func nextData(f *os.File, off int64) int64 {
-	data, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
-	if err != nil { // at the end, or holes are not supported
+	conn, err := f.SyscallConn() // and not Fd, because the file may be closed meanwhile
+	if err != nil {
 		return off
 	}
+	data := off
+	_ = conn.Control(func(fd uintptr) {
+		if found, err := unix.Seek(int(fd), off, unix.SEEK_DATA); err == nil { // else at the end, or holes are not supported
+			data = found
+		}
+	})
 	return data
 }
 
