@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"unsafe"
 
@@ -36,11 +37,11 @@ func checkFileSystem(root string) Check {
 	kind, remote := networkFileSystems[int64(stat.Type)] //nolint:unconvert // the types differ between architectures
 	switch {
 	case stat.Flags&unix.ST_RDONLY != 0:
-		return failed(name, "use a runtime directory that can be written to", "%s is read-only", root)
+		return failed(name, remedyFor(root, unix.EROFS), "%s is read-only", root)
 	case stat.Blocks > 0 && free == 0:
-		return failed(name, "make room", "%s is full", root)
+		return failed(name, remedyFor(root, unix.ENOSPC), "%s is full", root)
 	case stat.Blocks > 0 && free < littleSpace:
-		return warned(name, "make room", "%d MiB are free; the output of one worker takes up to 8", free>>20)
+		return warned(name, remedyFor(root, unix.ENOSPC), "%d MiB are free; the output of one worker takes up to 8", free>>20)
 	case remote:
 		return warned(name, "use a runtime directory on a local file system", "%s is on %s: locks are as good as that is", root, kind)
 	}
@@ -62,12 +63,12 @@ func checkUnlinkedSpool(root string, cause error) Check {
 	const name, remedy = "output files", "use a runtime directory on a local file system, tmpfs say"
 	dir, err := os.MkdirTemp(root, ".doctor-")
 	if err != nil {
-		return failed(name, remedy, "%v", err)
+		return failed(name, remedyFor(filepath.Join(root, "*"), err), "%v", err)
 	}
 	defer os.RemoveAll(dir)
 	f, err := createUnlinked(dir)
 	if err != nil {
-		return failed(name, remedy, "%v", err)
+		return failed(name, remedyFor(filepath.Join(dir, "*"), err), "%v", err)
 	}
 	defer f.Close()
 	return checkHoles(name, f, warned(name, remedy, "no O_TMPFILE (%v): files are created and unlinked", cause))
@@ -76,11 +77,10 @@ func checkUnlinkedSpool(root string, cause error) Check {
 // checkHoles sees whether old output can be dropped without moving the rest. If so it returns the check given.
 func checkHoles(name string, f *os.File, rest Check) Check {
 	const size = 64 << 10
-	_, err := f.Write(make([]byte, size))
-	if err == nil {
-		err = dropOutput(f, 0, size/2)
+	if _, err := f.Write(make([]byte, size)); err != nil {
+		return failed(name, remedyFor(f.Name(), err), "%v", err)
 	}
-	if err != nil {
+	if err := dropOutput(f, 0, size/2); err != nil {
 		return warned(name, "use a runtime directory on tmpfs, ext4, xfs or btrfs",
 			"old output can't be dropped by a hole (%v): it is all dropped when the file is full", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,26 @@ import (
 
 // completionTime bounds the wait for a worker while somebody waits for the shell.
 const completionTime = time.Second
+
+// describeCompletion says what the library's command for scripts leaves out, and makes it refuse other shells.
+func describeCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	i := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == "completion" })
+	cmd := root.Commands()[i]
+	cmd.Short = "Print the script that makes a shell complete commands and names"
+	cmd.Long = `Completion prints a script with which bash, zsh, fish or PowerShell completes commands, flags, the names of workers that live,
+and their methods. The help of each shell's command says where the script belongs.
+
+In bash it needs the package bash-completion, version 2; without it nothing completes.`
+	cmd.Example = "  source <(unref completion bash)"
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("there is no script for %s: name bash, zsh, fish or powershell", printable(args[0]))
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
 
 // completeName completes the one argument that is a worker's name.
 func (a *app) completeName(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {

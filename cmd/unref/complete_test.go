@@ -45,4 +45,7 @@ func TestEveryShellHasAScript(t *testing.T) {
 	for shell, text := range map[string]string{"bash": "complete -o default -F __start_unref unref", "zsh": "#compdef unref", "fish": "complete -c unref"} {
 		unref(t, "completion", shell).want(t, exitOK, text)
 	}
+	unref(t, "completion", "tcsh").want(t, exitUsage, "tcsh", "bash, zsh, fish or powershell")
+	unref(t, "completion", "--help").want(t, exitOK, "bash-completion")
+	unref(t, "completion").want(t, exitOK, "bash-completion")
 }

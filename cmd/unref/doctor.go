@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/charmbracelet/lipgloss"
 	"github.com/spf13/cobra"
 
 	"github.com/detached-workers/unref/lifecycle"
@@ -61,7 +60,7 @@ func (a *app) checkWorkers(ctx context.Context) lifecycle.Check {
 	var silent []string
 	for _, info := range list {
 		if info.Status == nil {
-			silent = append(silent, fmt.Sprintf("%s (pid %d) %s", printable(info.Name), info.Pid, info.Trouble))
+			silent = append(silent, fmt.Sprintf("%s (pid %d) %s", printable(info.Name), info.Pid, printable(info.Trouble)))
 		}
 	}
 	if len(silent) > 0 {
@@ -69,22 +68,26 @@ func (a *app) checkWorkers(ctx context.Context) lifecycle.Check {
 		check.Remedy = `look again in a moment, then end it with "unref kill"`
 		return check
 	}
-	check.Detail = fmt.Sprintf("%d live, and all answer", len(list))
+	check.Detail = answering(len(list))
 	return check
 }
 
-// marks are the colours of the outcomes, where the terminal has any.
-var marks = map[lifecycle.CheckStatus]lipgloss.Style{
-	lifecycle.CheckOK:   lipgloss.NewStyle().Foreground(lipgloss.Color("2")),
-	lifecycle.CheckWarn: lipgloss.NewStyle().Foreground(lipgloss.Color("3")),
-	lifecycle.CheckFail: lipgloss.NewStyle().Foreground(lipgloss.Color("1")),
+// answering says how many workers there are, all of which answer.
+func answering(n int) string {
+	switch n {
+	case 0:
+		return "no workers"
+	case 1:
+		return "1 worker, which answers"
+	}
+	return fmt.Sprintf("%d workers, and all answer", n)
 }
 
 // printChecks prints each check in a line, and its remedy below it.
 func printChecks(w io.Writer, checks []lifecycle.Check) error {
 	var lines [][]string
 	for _, c := range checks {
-		lines = append(lines, []string{marks[c.Status].Render(string(c.Status)), c.Name, c.Detail})
+		lines = append(lines, []string{string(c.Status), c.Name, c.Detail})
 		if c.Remedy != "" {
 			lines = append(lines, []string{"", "", "-> " + c.Remedy})
 		}

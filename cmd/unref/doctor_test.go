@@ -11,7 +11,7 @@ import (
 func TestDoctorFindsNothingWrongAndAsksTheWorkers(t *testing.T) {
 	newRuntimeDir(t)
 	attach(t, "web", lifecycle.Self(tester))
-	unref(t, "doctor").want(t, exitOK, "runtime directory", "socket path", "leftovers", "locks", "1 live, and all answer")
+	unref(t, "doctor").want(t, exitOK, "runtime directory", "socket path", "leftovers", "locks", "1 worker, which answers")
 }
 
 func TestDoctorPrintsJSON(t *testing.T) {

@@ -103,7 +103,8 @@ func (a *app) each(ctx context.Context, targets []target, do verb) error {
 
 func everyWorker(client.Info) bool { return true }
 
-func sharedWorker(i client.Info) bool { return i.Shared }
+// replaceable is whether a restart can take the worker's place: one that clients do not find any more has none.
+func replaceable(i client.Info) bool { return i.Shared && !i.Displaced }
 
 func (a *app) stopCommand() *cobra.Command {
 	var limit time.Duration
@@ -111,8 +112,8 @@ func (a *app) stopCommand() *cobra.Command {
 		Use:   "stop {NAME... | --all}",
 		Short: "End workers politely, by force if need be",
 		Long: `Stop asks each worker to leave, sends it SIGTERM if it does not, and kills it with all processes below it if it still does
-not, each after some seconds, or at once after an interrupt. It returns when all are gone. That force was needed is said and is no
-failure.`,
+not, each after some seconds, or at once after an interrupt. It returns when all are gone. Where force was needed it says "stopped
+NAME, by force", which is no failure.`,
 		Example: `  unref stop web
   unref stop --all --timeout 1s     # kill what has not left after a second`,
 	}
@@ -150,7 +151,8 @@ func (a *app) restartCommand() *cobra.Command {
 		Short: "Replace shared workers with new ones",
 		Long: `Restart starts a new worker as the old one was started, with the same program, arguments, environment and configuration. The
 new one answers before the old one takes no more clients, and the old one goes on serving those it has. Only shared workers can
-be restarted: how to start another one only its starter knows. --all means all shared ones.`,
+be restarted: how to start another one only its starter knows. --all means all shared ones, but for those that were replaced
+before and only serve who is left.`,
 		Example: "  unref restart web",
 	}
 	return a.severalCommand(cmd, func(ctx context.Context, d *client.Dialer, t target) (string, error) {
@@ -159,6 +161,14 @@ be restarted: how to start another one only its starter knows. --all means all s
 			return "", err
 		}
 		defer w.Close()
-		return fmt.Sprintf("restarted %s (pid %d, was %d)", t.name, w.Pid(), w.Decision().Previous), nil
-	}, sharedWorker)
+		return restarted(t, w.Pid(), w.Decision().Previous), nil
+	}, replaceable)
+}
+
+// restarted says what has become of a worker. previous is 0 if it was gone before it could be replaced.
+func restarted(t target, pid, previous int) string {
+	if previous == 0 {
+		return fmt.Sprintf("restarted %s (pid %d, and the old one was gone)", t.name, pid)
+	}
+	return fmt.Sprintf("restarted %s (pid %d, was %d)", t.name, pid, previous)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,6 +68,35 @@ func TestRestartReplacesASharedWorker(t *testing.T) {
 	old.Close()
 	await(t, "the end of the old one", func() bool { return len(living(t, dir)) == 1 })
 	unref(t, "restart", "--all").want(t, exitOK, "was "+strconv.Itoa(next.Pid()))
+}
+
+// A worker that was replaced serves who is left. It is not what has the name, so there is nothing to replace.
+func TestRestartLeavesAWorkerAloneThatIsReplacedAlready(t *testing.T) {
+	newRuntimeDir(t)
+	old := attach(t, "web", lifecycle.Self(tester))
+	if r := unref(t, "restart", "web"); r.status != exitOK {
+		t.Fatalf("got %+v", r)
+	}
+	next := attach(t, "web", lifecycle.Self(tester))
+	await(t, "the leaving of the old one", func() bool { return regexp.MustCompile("leaving|draining").MatchString(unref(t, "ps").out) })
+	r := unref(t, "restart", "--all")
+	r.want(t, exitOK, "was "+strconv.Itoa(next.Pid()))
+	if strings.Count(r.out, "\n") != 1 || old.Err() != nil {
+		t.Errorf("got %q, and the old one has %v", r.out, old.Err())
+	}
+	unref(t, "restart", old.Process().ID()).want(t, exitNo, "no such worker")
+}
+
+func TestTheOwnNameOfASharedWorkerIsNotItsName(t *testing.T) {
+	newRuntimeDir(t)
+	w := attach(t, "web", lifecycle.Self(tester))
+	unref(t, "methods", tester).want(t, exitNo, "no such worker")
+	for _, name := range []string{"web", w.Process().ID(), strconv.Itoa(w.Pid())} {
+		unref(t, "methods", name).want(t, exitOK, "echo")
+	}
+	alone := startAlone(t)
+	unref(t, "kill", tester).want(t, exitOK)
+	<-alone.Done()
 }
 
 func TestRestartRefusesAWorkerOfOneStarter(t *testing.T) {

@@ -38,6 +38,14 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.1f%c", value, "BKMGTPE"[unit])
 }
 
+// count says how many there are of a thing.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // printable returns a text from elsewhere as one line that does nothing to a terminal.
 func printable(text string) string {
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {

@@ -71,7 +71,7 @@ func (a *app) status(ctx context.Context, err error) int {
 	return exitUsage
 }
 
-// complain says on standard error what went wrong, with the details that came with it.
+// complain says on standard error what went wrong, with the details that came with it. Several errors stand in several lines.
 func (a *app) complain(err error) {
 	text := strings.TrimRight(err.Error(), "\n")
 	if e, ok := errors.AsType[*transport.Error](err); ok && len(e.Details) > 0 {
@@ -79,5 +79,7 @@ func (a *app) complain(err error) {
 			text += fmt.Sprintf(" (%s)", details)
 		}
 	}
-	_, _ = fmt.Fprintf(a.stderr, "unref: %s\n", text) // nobody else could be told
+	for line := range strings.Lines(text) {
+		_, _ = fmt.Fprintf(a.stderr, "unref: %s\n", strings.TrimRight(line, "\r\n")) // nobody else could be told
+	}
 }

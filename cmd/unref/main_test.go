@@ -279,7 +279,7 @@ func TestTheCommandLineIsChecked(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"pss"}, {"ps", "--nonsense"}, {"ps", "extra"}, {"logs"}, {"stop"}, {"stop", "--all", "web"}, {"call", "web"},
 		{"why", "web", "program"}, {"why", "web", "--"}, {"why", "web", "--config", "{", "--", "program"}, {"top", "--interval", "0"},
-		{"ps", "--answer-timeout", "soon"},
+		{"ps", "--answer-timeout", "soon"}, {"completion", "tcsh"},
 	} {
 		r := unref(t, args...)
 		if r.status != exitUsage || !strings.HasPrefix(r.errors, "unref: ") || strings.Count(r.errors, "\n") != 1 || r.out != "" {
@@ -309,6 +309,15 @@ func TestAMissingWorkerIsAClearError(t *testing.T) {
 		if strings.Count(r.errors, "\n") != 1 || strings.Count(r.errors, "ghost") != 1 {
 			t.Errorf("%q: got %q, want one line that names it once", args, r.errors)
 		}
+	}
+}
+
+func TestSeveralErrorsStandInLinesOfTheirOwn(t *testing.T) {
+	var errs bytes.Buffer
+	a := &app{stderr: &errs}
+	a.complain(errors.Join(errors.New("one"), &transport.Error{Message: "two", Details: []byte{0x07}}))
+	if got := errs.String(); strings.Count(got, "unref: ") != 2 || !strings.HasPrefix(got, "unref: one\nunref: ") || !strings.HasSuffix(got, " (7)\n") {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -20,7 +20,8 @@ func (a *app) psCommand() *cobra.Command {
 
 AGE is the time since the start, IDLE that without a client. CALLS are in flight, DONE have ended. CPU is the processor time
 since the start. FINGERPRINT stands for the configuration of a shared worker: two with the same one are interchangeable.
-STATE is what the worker says, or why it does not answer; each has 2 s for that.`,
+STATE is what the worker says, or why it does not answer; each has 2 s for that. One that was replaced and goes on serving its
+clients is leaving or draining.`,
 		Example: `  unref ps
   unref ps --json | jq -r '.[] | select(.status == null) | .name'   # those that do not answer`,
 		Args:              cobra.NoArgs,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/lifecycle"
+	"github.com/detached-workers/unref/transport"
 )
 
 func TestPsShowsEveryWorker(t *testing.T) {
@@ -42,6 +43,19 @@ func TestPsPrintsJSON(t *testing.T) {
 	if len(list) != 1 || list[0].Name != "web" || !list[0].Shared || list[0].Status == nil || list[0].Status.Done != 1 ||
 		list[0].Fingerprint == "" {
 		t.Errorf("got %+v", list)
+	}
+}
+
+func TestPsSaysWhichWorkersAreOnTheirWayOut(t *testing.T) {
+	for want, info := range map[string]client.Info{
+		"draining":                  {Displaced: true, Status: &transport.Status{Clients: 1}},
+		"draining, does not answer": {Displaced: true, Trouble: "does not answer"},
+		"leaving: it was replaced":  {Displaced: true, Status: &transport.Status{Leaving: "it was replaced"}},
+		"in use":                    {Status: &transport.Status{Clients: 1}},
+	} {
+		if got := (row{Info: info}).state(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

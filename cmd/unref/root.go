@@ -26,7 +26,8 @@ const defaultAnswerTimeout = 3 * time.Second
 
 const about = `Unref shows and controls the worker processes of this user, whatever program has started them.
 
-A worker's NAME is the name under which it is shared, or else its own; its pid or the id of its instance will do as well.
+A worker's NAME is the name under which it is shared, or its own if it is not shared; its pid or the id of its instance will do
+as well.
 The tool is an observer: it keeps no worker from leaving when it is idle, except while "unref call" makes a call.
 
 Exit status: 0 if all went well, 1 if it did not or the answer is no, 2 if the command line is wrong, 130 after an interrupt.`
@@ -53,6 +54,7 @@ func (a *app) command() *cobra.Command {
 		a.psCommand(), a.topCommand(), a.logsCommand(), a.callCommand(), a.methodsCommand(), a.stacksCommand(),
 		a.stopCommand(), a.killCommand(), a.restartCommand(), a.doctorCommand(), a.whyCommand(),
 	)
+	describeCompletion(root)
 	return root
 }
 

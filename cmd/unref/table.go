@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/detached-workers/unref/client"
 )
@@ -109,10 +109,14 @@ func (r row) done() uint64 {
 // state says in few words how the worker is.
 func (r row) state() string {
 	switch {
+	case r.Status == nil && r.Displaced:
+		return "draining, " + printable(r.Trouble)
 	case r.Status == nil:
 		return printable(r.Trouble)
 	case r.Status.Leaving != "":
 		return "leaving: " + printable(r.Status.Leaving)
+	case r.Displaced:
+		return "draining"
 	case r.Status.InFlight > 0:
 		return "busy"
 	case r.Status.Clients > 0:
@@ -145,14 +149,14 @@ func align(lines [][]string, right func(column int) bool) []string {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], lipgloss.Width(cell))
+			widths[i] = max(widths[i], ansi.StringWidth(cell))
 		}
 	}
 	aligned := make([]string, len(lines))
 	for n, line := range lines {
 		padded := make([]string, len(line))
 		for i, cell := range line {
-			space := strings.Repeat(" ", widths[i]-lipgloss.Width(cell))
+			space := strings.Repeat(" ", widths[i]-ansi.StringWidth(cell))
 			if padded[i] = cell + space; right(i) {
 				padded[i] = space + cell
 			}

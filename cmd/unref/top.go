@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 )
@@ -42,7 +42,7 @@ func (a *app) top(ctx context.Context, interval time.Duration) error {
 		list, err := a.dialer().List(ctx)
 		return looked{list, err, time.Now()}
 	})
-	program := tea.NewProgram(m, tea.WithAltScreen(), tea.WithInput(a.stdin), tea.WithOutput(a.stdout), tea.WithoutSignalHandler())
+	program := tea.NewProgram(m, tea.WithInput(a.stdin), tea.WithOutput(a.stdout), tea.WithoutSignalHandler())
 	// An interrupt is one way to quit: the screen is given back as after a key.
 	defer context.AfterFunc(ctx, program.Quit)()
 	_, err := program.Run()

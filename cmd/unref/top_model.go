@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/detached-workers/unref/client"
 )
@@ -78,7 +78,7 @@ func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m.seen(msg), tea.Tick(m.interval, func(time.Time) tea.Msg { return due{} })
 	case due:
 		return m, m.lookNow
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		return m.pressed(msg.String())
 	}
 	return m, nil
@@ -145,7 +145,7 @@ func (m topModel) pressed(key string) (tea.Model, tea.Cmd) {
 	case "r":
 		m.reverse = !m.reverse
 		return m.sorted(), nil
-	case " ":
+	case "space":
 		m.paused = !m.paused
 		return m, nil
 	case "right", "left":
@@ -216,15 +216,22 @@ func (m topModel) scrolled(by int) topModel {
 }
 
 var (
-	titleStyle   = lipgloss.NewStyle().Bold(true).Reverse(true)
-	troubleStyle = lipgloss.NewStyle().Foreground(lipgloss.Color("1"))
-	faintStyle   = lipgloss.NewStyle().Faint(true)
+	titleStyle   = ansi.NewStyle().Bold().Reverse(true)
+	troubleStyle = ansi.NewStyle().ForegroundColor(ansi.Red)
+	faintStyle   = ansi.NewStyle().Faint()
 )
 
 const keysHelp = "[x] in a title: sort by it, again: reverse · ←→ next column · r reverse · ↑↓ scroll · space pause · q quit"
 
-// View draws the model.
-func (m topModel) View() string {
+// View draws the model on a screen of its own, which is given back in the end.
+func (m topModel) View() tea.View {
+	view := tea.NewView(m.draw())
+	view.AltScreen = true
+	return view
+}
+
+// draw returns the lines of the screen.
+func (m topModel) draw() string {
 	lines := []string{m.summary(), ""}
 	if m.looks > 0 {
 		rows := m.rows[m.first:min(m.first+m.page(), len(m.rows))]
@@ -232,14 +239,14 @@ func (m topModel) View() string {
 		for i, line := range text {
 			switch line = m.cut(line); {
 			case i == 0:
-				line = titleStyle.Render(line)
+				line = titleStyle.Styled(line)
 			case rows[i-1].Status == nil:
-				line = troubleStyle.Render(line)
+				line = troubleStyle.Styled(line)
 			}
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(append(lines, faintStyle.Render(m.cut(keysHelp))), "\n")
+	return strings.Join(append(lines, faintStyle.Styled(m.cut(keysHelp))), "\n")
 }
 
 // titled writes into the titles with which key each column is sorted by, and which one is.
@@ -265,7 +272,7 @@ func (m topModel) summary() string {
 	case m.looks == 0:
 		return "looking for workers ..."
 	case m.err != nil:
-		return troubleStyle.Render(m.cut("unref: " + m.err.Error()))
+		return troubleStyle.Styled(m.cut("unref: " + strings.ReplaceAll(m.err.Error(), "\n", "; ")))
 	}
 	var rate, load float64
 	silent := 0
@@ -275,7 +282,7 @@ func (m topModel) summary() string {
 			silent++
 		}
 	}
-	text := fmt.Sprintf("%s  %d workers, %.1f calls/s, %.0f%% CPU", m.at.Format(time.TimeOnly), len(m.rows), rate, 100*load)
+	text := fmt.Sprintf("%s  %s, %.1f calls/s, %.0f%% CPU", m.at.Format(time.TimeOnly), count(len(m.rows), "worker"), rate, 100*load)
 	if silent > 0 {
 		text += fmt.Sprintf(", %d without an answer", silent)
 	}
@@ -287,14 +294,10 @@ func (m topModel) summary() string {
 
 // cut makes a line fit the screen.
 func (m topModel) cut(line string) string {
-	if m.width == 0 || lipgloss.Width(line) <= m.width {
+	if m.width == 0 {
 		return line
 	}
-	runes := []rune(line)
-	for lipgloss.Width(string(runes)) > m.width {
-		runes = runes[:len(runes)-1]
-	}
-	return string(runes)
+	return ansi.Truncate(line, m.width, "")
 }
 
 // sparkline draws the newest values, each as a bar in proportion to the greatest, in a fixed width.

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/lifecycle"
@@ -43,7 +43,7 @@ func after(t *testing.T, m topModel, messages ...tea.Msg) topModel {
 
 func keys(text string) (messages []tea.Msg) {
 	for _, r := range text {
-		messages = append(messages, tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}})
+		messages = append(messages, tea.KeyPressMsg{Code: r, Text: string(r)})
 	}
 	return messages
 }
@@ -58,11 +58,11 @@ func names(m topModel) string {
 
 func TestTopShowsWhatALookHasFound(t *testing.T) {
 	m := newTopModel(time.Second, nil)
-	if !strings.Contains(m.View(), "looking for workers") {
-		t.Errorf("before the first look: %q", m.View())
+	if !strings.Contains(m.draw(), "looking for workers") {
+		t.Errorf("before the first look: %q", m.draw())
 	}
 	silent := client.Info{Name: "c", ID: "id3", Trouble: "does not answer", Started: began}
-	view := after(t, m, at(0, worker("a", 1, 0), worker("b", 2, 0), silent)).View()
+	view := after(t, m, at(0, worker("a", 1, 0), worker("b", 2, 0), silent)).draw()
 	for _, want := range []string{"3 workers", "1 without an answer", "NAME[n]▲", "COURSE", "/bin/b", "does not answer"} {
 		if !strings.Contains(view, want) {
 			t.Errorf("no %q in\n%s", want, view)
@@ -72,7 +72,7 @@ func TestTopShowsWhatALookHasFound(t *testing.T) {
 
 func TestTopSaysWhyItSeesNothing(t *testing.T) {
 	m := after(t, newTopModel(time.Second, nil), at(0, worker("a", 1, 0)), looked{err: errors.New("no such directory")})
-	if view := m.View(); !strings.Contains(view, "unref: no such directory") || !strings.Contains(view, "/bin/a") {
+	if view := m.draw(); !strings.Contains(view, "unref: no such directory") || !strings.Contains(view, "/bin/a") {
 		t.Errorf("got\n%s", view)
 	}
 }
@@ -83,11 +83,14 @@ func TestTopTellsRatesFromTwoLooks(t *testing.T) {
 	if r.rate != 20 || !slices.Equal(r.rates, []float64{5, 20}) {
 		t.Errorf("got %v and %v", r.rate, r.rates)
 	}
-	if view := m.View(); !strings.Contains(view, "20.0") || !strings.Contains(view, "▂█") {
+	if view := m.draw(); !strings.Contains(view, "20.0") || !strings.Contains(view, "▂█") {
 		t.Errorf("got\n%s", view)
 	}
 	fresh := worker("a", 2, 5) // another worker of that name
-	if m = after(t, m, at(6, fresh)); m.rows[0].rate != 0 || len(m.rows[0].rates) != 0 {
+	if m = after(t, m, at(6, fresh)); !strings.Contains(m.draw(), " 1 worker,") {
+		t.Errorf("got\n%s", m.draw())
+	}
+	if m.rows[0].rate != 0 || len(m.rows[0].rates) != 0 {
 		t.Errorf("of another worker: got %+v", m.rows[0])
 	}
 }
@@ -127,7 +130,7 @@ func TestTopSortsByEachColumn(t *testing.T) {
 }
 
 func TestEveryColumnOfTopHasAKeyOfItsOwn(t *testing.T) {
-	taken := map[string]bool{"q": true, "r": true, "j": true, "k": true, " ": true}
+	taken := map[string]bool{"q": true, "r": true, "j": true, "k": true, "space": true}
 	for _, c := range topColumns {
 		if (c.order == nil) != (c.key == "") || taken[c.key] {
 			t.Errorf("%s: the key is %q", c.title, c.key)
@@ -140,13 +143,13 @@ func TestTopGoesThroughTheColumns(t *testing.T) {
 	m := after(t, newTopModel(time.Second, nil), at(0, worker("a", 1, 0)))
 	seen := map[int]bool{}
 	for range topColumns {
-		m = after(t, m, tea.KeyMsg{Type: tea.KeyRight})
+		m = after(t, m, tea.KeyPressMsg{Code: tea.KeyRight})
 		seen[m.sort] = true
 	}
 	if len(seen) != len(topColumns)-1 {
 		t.Errorf("got to %d of %d columns that can be sorted by", len(seen), len(topColumns)-1)
 	}
-	back := after(t, m, tea.KeyMsg{Type: tea.KeyRight}, tea.KeyMsg{Type: tea.KeyLeft})
+	back := after(t, m, tea.KeyPressMsg{Code: tea.KeyRight}, tea.KeyPressMsg{Code: tea.KeyLeft})
 	if back.sort != m.sort {
 		t.Errorf("there and back led from column %d to %d", m.sort, back.sort)
 	}
@@ -158,20 +161,20 @@ func TestTopFitsTheScreen(t *testing.T) {
 		list = append(list, worker(string(rune('A'+i)), i+1, 0))
 	}
 	m := after(t, newTopModel(time.Second, nil), at(0, list...), tea.WindowSizeMsg{Width: 40, Height: 10})
-	lines := strings.Split(m.View(), "\n")
+	lines := strings.Split(m.draw(), "\n")
 	if len(lines) != 10 {
 		t.Errorf("got %d lines for 10", len(lines))
 	}
 	for _, line := range lines {
-		if w := lipgloss.Width(line); w > 40 {
+		if w := ansi.StringWidth(line); w > 40 {
 			t.Errorf("%q is %d wide", line, w)
 		}
 	}
-	end := after(t, m, tea.KeyMsg{Type: tea.KeyEnd})
+	end := after(t, m, tea.KeyPressMsg{Code: tea.KeyEnd})
 	if end.first != 24 || end.rows[end.first+5].Pid != 30 {
 		t.Errorf("the end begins with row %d", end.first)
 	}
-	if up := after(t, end, tea.KeyMsg{Type: tea.KeyUp}); up.first != 23 {
+	if up := after(t, end, tea.KeyPressMsg{Code: tea.KeyUp}); up.first != 23 {
 		t.Errorf("one up is row %d", up.first)
 	}
 	if few := after(t, end, at(1, list[:2]...)); few.first != 0 || len(few.rows) != 2 {
@@ -182,7 +185,7 @@ func TestTopFitsTheScreen(t *testing.T) {
 func TestTopPauses(t *testing.T) {
 	m := after(t, newTopModel(time.Second, nil), at(0, worker("a", 1, 0)))
 	m = after(t, after(t, m, keys(" ")...), at(1, worker("b", 2, 0)))
-	if names(m) != "a" || !strings.Contains(m.View(), "paused") {
+	if names(m) != "a" || !strings.Contains(m.draw(), "paused") {
 		t.Errorf("got %s", names(m))
 	}
 	if m = after(t, after(t, m, keys(" ")...), at(2, worker("b", 2, 0))); names(m) != "b" {
@@ -191,7 +194,7 @@ func TestTopPauses(t *testing.T) {
 }
 
 func TestTopQuits(t *testing.T) {
-	for _, key := range []tea.Msg{keys("q")[0], tea.KeyMsg{Type: tea.KeyCtrlC}, tea.KeyMsg{Type: tea.KeyEsc}} {
+	for _, key := range []tea.Msg{keys("q")[0], tea.KeyPressMsg{Code: 'c', Mod: tea.ModCtrl}, tea.KeyPressMsg{Code: tea.KeyEsc}} {
 		_, cmd := newTopModel(time.Second, nil).Update(key)
 		if cmd == nil {
 			t.Fatalf("%v: nothing", key)
