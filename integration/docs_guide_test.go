@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/detached-workers/unref/client"
@@ -94,9 +95,26 @@ func TestDocsToolOfTheGuideFindsItsWorkerAgain(t *testing.T) {
 		`^level=info msg="replaced: worker \d+: its configuration is another one: config was \{\} and is \{\\"min_length\\":3\}; pid \d+"\n`, "-v", "-min", "3", g.dir)
 	g.says(`^1 words in 1 files \(0 read\)\n$`, `^$`, "-min", "3", g.dir)
 	g.says(`^\d+  mytool .*\n$`, `^$`, "daemon", "status")
-	g.says(`^$`, `(?s)msg="counted .*msg="counted `, "-v", "daemon", "log")
+	g.says(`(?s)msg="counted .*msg="counted `, `^$`, "daemon", "log")
 	g.says(`^stopped \d+\n$`, `^$`, "daemon", "stop")
 	g.says(`^$`, ``, "daemon", "stop")
+}
+
+func TestDocsLogOfTheGuideShowsWhatAQuietRunLeft(t *testing.T) {
+	g := buildGuide(t)
+	g.says(`^6 words in 1 files \(1 read\)\n$`, `^$`, g.dir)
+	g.says(`^level=info msg="counted .*\n$`, `^$`, "daemon", "log")
+}
+
+func TestDocsToolOfTheGuideRefusesWhatItDoesNotKnow(t *testing.T) {
+	g := buildGuide(t)
+	for _, args := range [][]string{{"daemon", "bogus"}, {"daemon"}, {"-bogus"}} {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(g.bin, "mytool"), args...).CombinedOutput()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.HasPrefix(string(out), "mytool: ") {
+			t.Errorf("mytool %q: got %v and %q, want a message and status 1", args, err, out)
+		}
+	}
+	g.says(`^Usage: mytool (?s).*-no-daemon\n`, `^$`, "-h")
 }
 
 func TestDocsWorkerOfTheGuideCanBeAProgramOfItsOwn(t *testing.T) {

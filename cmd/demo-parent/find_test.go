@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -30,9 +28,13 @@ func TestAWorkerThatIsNamedWins(t *testing.T) {
 	}
 }
 
-// withoutWorker takes the worker out of the path and gives the test a cache of its own.
+// withoutWorker gives the test a path with the go command and no worker, of whatever directory, and a cache of its own.
 func withoutWorker(t *testing.T) {
 	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
 		out, err := exec.Command("go", "env", name).Output()
 		if err != nil {
@@ -40,8 +42,7 @@ func withoutWorker(t *testing.T) {
 		}
 		t.Setenv(name, strings.TrimSpace(string(out)))
 	}
-	paths := slices.DeleteFunc(filepath.SplitList(os.Getenv("PATH")), func(dir string) bool { return dir == binDir })
-	t.Setenv("PATH", strings.Join(paths, string(filepath.ListSeparator)))
+	t.Setenv("PATH", filepath.Join(strings.TrimSpace(string(root)), "bin"))
 	for _, name := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} {
 		t.Setenv(name, t.TempDir())
 	}

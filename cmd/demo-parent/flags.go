@@ -102,10 +102,18 @@ func (o *checkOptions) tagList() []string {
 func newFlags(name, synopsis, text string) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.Usage = func() {
-		_, _ = fmt.Fprintf(f.Output(), "Usage: demo-parent %s %s\n\n%s\n\nFlags:\n\n", name, synopsis, text)
-		f.PrintDefaults()
+		_, _ = fmt.Fprintf(f.Output(), "Usage: %s\n\n%s\n", strings.TrimSpace("demo-parent "+name+" "+synopsis), text)
+		if hasFlags(f) {
+			_, _ = io.WriteString(f.Output(), "\nFlags:\n\n")
+			f.PrintDefaults()
+		}
 	}
 	return f
+}
+
+func hasFlags(f *flag.FlagSet) (has bool) {
+	f.VisitAll(func(*flag.Flag) { has = true })
+	return has
 }
 
 // parseMixed parses flags that may stand before, between and after other arguments, which it returns. After "--"

@@ -47,6 +47,21 @@ func TestHelpGoesToStdoutAndIsNoError(t *testing.T) {
 	}
 }
 
+func TestHelpListsFlagsOnlyIfThereAreSome(t *testing.T) {
+	for _, some := range []bool{true, false} {
+		f := newFlags("name", "", "Text.")
+		if some {
+			f.Bool("flag", false, "")
+		}
+		var out bytes.Buffer
+		f.SetOutput(&out)
+		f.Usage()
+		if got := out.String(); strings.Contains(got, "Flags:") != some || !strings.HasPrefix(got, "Usage: demo-parent name\n\nText.\n") {
+			t.Errorf("with flags %v: got %q", some, got)
+		}
+	}
+}
+
 func TestTagsAreSeparatedByCommas(t *testing.T) {
 	o := checkOptions{tags: "a,b,,c"}
 	if got := o.plan().Tags; !slices.Equal(got, []string{"a", "b", "c"}) {

@@ -20,7 +20,7 @@ const usage = `Demo-parent checks Go packages in warm worker processes.
 Usage:
 
 	demo-parent check [flags] [packages]   type-check packages and print what is wrong
-	demo-parent status                     list the workers that checks have left for later ones
+	demo-parent status [flags]             list the workers that checks have left for later ones
 	demo-parent stop [flags]               end them
 	demo-parent tour [flags]               show what workers guarantee, with real processes
 	demo-parent help [command]             show this text or a command's

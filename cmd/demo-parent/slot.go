@@ -70,6 +70,7 @@ func (s *slot) obtain(ctx context.Context) (*client.Worker, error) {
 	if s.name == "" {
 		return s.dialer.Start(ctx, s.command)
 	}
+	defer s.tellWaiting(ctx)()
 	return s.dialer.Attach(ctx, s.name, s.command)
 }
 

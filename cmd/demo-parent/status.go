@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -15,19 +16,27 @@ import (
 
 // runStatus is the command status.
 func runStatus(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) error {
-	f := newFlags("status", "", "Status lists the workers that checks have left for later ones, of all modules.")
+	f := newFlags("status", "[flags]", "Status lists the workers that checks have left for later ones, of all modules.")
+	asJSON := f.Bool("json", false, "print a JSON array, durations in nanoseconds")
 	if err := parseAlone(f, args, stdout); err != nil {
 		return err
 	}
 	d := &client.Dialer{Logger: newLogger(newDisplay(stderr), false)}
-	list, err := sharedWorkers(ctx, d, "")
-	if err != nil {
+	list, err := sharedWorkers(ctx, d)
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(list) == 0 {
+	case *asJSON:
+		return json.NewEncoder(stdout).Encode(append([]client.Info{}, list...)) // [] and not null
+	case len(list) == 0:
 		_, err := fmt.Fprintln(stdout, "there is no worker")
 		return err
 	}
+	return statusTable(list, stdout)
+}
+
+// statusTable prints a line for each worker.
+func statusTable(list []client.Info, stdout io.Writer) error {
 	var text bytes.Buffer
 	fmt.Fprintln(&text, "PID\tAGE\tMEMORY\tCALLS\tSTATE\tMODULE")
 	for _, info := range list {

@@ -21,12 +21,12 @@ func runStop(ctx context.Context, args []string, stdout io.Writer, stderr *os.Fi
 	f := newFlags("stop", "[flags]", "Stop ends the workers that checks of the module in the current directory have left. The exit status is 0\n"+
 		"if there is none left, whether there was one before or not.")
 	dir := f.String("C", "", "stop those of the module in `dir`")
-	all := f.Bool("all", false, "stop those of all modules")
+	everywhere := f.Bool("all", false, "stop those of all modules")
 	if err := parseAlone(f, args, stdout); err != nil {
 		return err
 	}
 	group := ""
-	if !*all {
+	if !*everywhere {
 		abs, err := absolute(*dir)
 		if err != nil {
 			return err
@@ -34,24 +34,45 @@ func runStop(ctx context.Context, args []string, stdout io.Writer, stderr *os.Fi
 		group = groupName(moduleDir(abs))
 	}
 	d := &client.Dialer{Logger: newLogger(newDisplay(stderr), false), AnswerTimeout: stopPatience}
-	list, err := sharedWorkers(ctx, d, group)
+	all, err := sharedWorkers(ctx, d)
 	if err != nil {
 		return err
 	}
+	list := ofGroup(all, group)
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(stdout, "there is no worker to stop")
+		_, err := fmt.Fprintln(stdout, nothingToStop(group, len(all)))
 		return err
 	}
 	return stopWorkers(ctx, d, list, stdout)
 }
 
-// sharedWorkers returns the workers of a group, or, if that is empty, of all groups.
-func sharedWorkers(ctx context.Context, d *client.Dialer, group string) ([]client.Info, error) {
+// nothingToStop says that there is no worker of a group, or, if that is empty, of any, and how many others there are.
+func nothingToStop(group string, others int) string {
+	switch {
+	case group == "":
+		return "there is no worker to stop"
+	case others == 0:
+		return "there is no worker to stop here"
+	case others == 1:
+		return "there is no worker to stop here; -all stops the one of another module"
+	}
+	return fmt.Sprintf("there is no worker to stop here; -all stops the %d of other modules", others)
+}
+
+// sharedWorkers returns the workers of all groups.
+func sharedWorkers(ctx context.Context, d *client.Dialer) ([]client.Info, error) {
 	list, err := d.List(ctx)
-	return slices.DeleteFunc(list, func(i client.Info) bool {
-		of := groupOf(i.Name)
-		return !i.Shared || of == "" || group != "" && of != group
-	}), err
+	return slices.DeleteFunc(list, func(i client.Info) bool { return !i.Shared || groupOf(i.Name) == "" }), err
+}
+
+// ofGroup returns those workers that are of a group, or, if that is empty, all.
+func ofGroup(all []client.Info, group string) (list []client.Info) {
+	for _, info := range all {
+		if group == "" || groupOf(info.Name) == group {
+			list = append(list, info)
+		}
+	}
+	return list
 }
 
 // stopWorkers ends workers, all at once, and says which.

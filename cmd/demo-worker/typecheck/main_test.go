@@ -97,18 +97,26 @@ func (p *project) touch(name string, to time.Time) {
 	}
 }
 
-// age makes all files and directories an hour old.
+// age makes all files and directories an hour old, and waits until a look at them proves something. Where the system has
+// the time of the change, that is now.
 func (p *project) age() {
 	p.t.Helper()
 	old := time.Now().Add(-time.Hour)
+	var paths []string
 	err := filepath.WalkDir(p.dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
+		paths = append(paths, path)
 		return os.Chtimes(path, old, old)
 	})
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for slices.ContainsFunc(paths, func(path string) bool { return changedSince(path, time.Now()) }) {
+		<-ticker.C
 	}
 }
 

@@ -11,22 +11,48 @@ import (
 // sum is a content hash.
 type sum = [sha256.Size]byte
 
+// attributes are what the system tells of a file or directory without a look into it.
+type attributes struct {
+	size     int64
+	modified time.Time // may be set to anything, as touch, tar and cp -p do
+	inode    uint64    // 0 if the system has none
+	changed  time.Time // of content or attributes, which nobody can set; zero if the system does not tell
+}
+
+func attributesOf(info fs.FileInfo) attributes {
+	a := attributes{size: info.Size(), modified: info.ModTime()}
+	a.inode, a.changed = identity(info)
+	return a
+}
+
+// same reports whether nothing shows between two looks.
+func (a attributes) same(b attributes) bool {
+	return a.size == b.size && a.modified.Equal(b.modified) && a.inode == b.inode && a.changed.Equal(b.changed)
+}
+
+// last returns when the file was written last, as far as the system tells.
+func (a attributes) last() time.Time {
+	if a.changed.IsZero() {
+		return a.modified
+	}
+	return a.changed
+}
+
 // stamp is what a look at a file's attributes told, and when.
 type stamp struct {
-	size    int64
-	changed time.Time
-	seen    time.Time
+	attributes
+	seen time.Time
 }
 
 // proves reports whether a file that has these attributes now has the content that it had at the time of the stamp. It
 // does not if the file had just been written then: another write within the granularity of the file system's clock would
-// not show.
-func (s stamp) proves(info fs.FileInfo) bool {
+// not show. Where the system has no change time, neither does a write after which size and time were restored.
+func (s stamp) proves(now attributes) bool {
 	granule := 20 * time.Millisecond
-	if s.changed.Nanosecond() == 0 {
+	if s.last().Nanosecond() == 0 {
 		granule = 2 * time.Second
 	}
-	return info.Size() == s.size && info.ModTime().Equal(s.changed) && s.changed.Add(granule).Before(s.seen)
+	return s.same(now) && s.last().Add(granule).Before(s.seen)
 }
 
 // memo keeps what was computed from files, for as long as their attributes prove that it still holds. The zero value is
@@ -51,9 +77,10 @@ func (m *memo[T]) get(key, path string, compute func(known *T) (T, error)) (T, e
 		var none T
 		return none, err
 	}
+	attr := attributesOf(info)
 	var known *T
 	if entry, ok := m.load(key); ok {
-		if entry.stamp.proves(info) {
+		if entry.stamp.proves(attr) {
 			return entry.value, nil
 		}
 		known = &entry.value
@@ -63,7 +90,7 @@ func (m *memo[T]) get(key, path string, compute func(known *T) (T, error)) (T, e
 		m.forget(key)
 		return value, err
 	}
-	m.keep(key, memoEntry[T]{stamp{info.Size(), info.ModTime(), now}, value})
+	m.keep(key, memoEntry[T]{stamp{attr, now}, value})
 	return value, nil
 }
 
@@ -89,5 +116,5 @@ func (m *memo[T]) forget(key string) {
 	delete(m.entries, key)
 }
 
-// maxMemo bounds the number of files in a memo, at some 200 bytes each; past it everything is looked at anew.
+// maxMemo bounds the number of files in a memo, at some 250 bytes each; past it everything is looked at anew.
 const maxMemo = 1 << 18

@@ -145,8 +145,8 @@ func changedSince(path string, start time.Time) bool {
 	if err != nil {
 		return false
 	}
-	was := stamp{info.Size(), info.ModTime(), start}
-	return !was.proves(info)
+	attr := attributesOf(info)
+	return !stamp{attr, start}.proves(attr)
 }
 
 // collect returns the things that a list of packages relies on, each once.

@@ -26,6 +26,7 @@ func (t *tool) command(dir string) *lifecycle.Command {
 	cmd.IdleTimeout = 30 * time.Minute    // without a client
 	cmd.MaxLifetime = 24 * time.Hour      // so that nothing grows for ever
 	cmd.StartTimeout = 10 * time.Second   // it has nothing to load
+	cmd.LogLevel = "info"                 // however quiet the first run was; each run shows what it wants of it
 	return cmd
 }
 

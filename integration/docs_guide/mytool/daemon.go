@@ -6,27 +6,30 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/detached-workers/unref/client"
 )
 
+// daemonCommands are what "mytool daemon" can do with a worker.
+var daemonCommands = map[string]func(t *tool, ctx context.Context, info client.Info) error{
+	"status": (*tool).status,
+	"stop":   (*tool).stop,
+	"log":    (*tool).log,
+}
+
 // daemon is the command "mytool daemon".
 func (t *tool) daemon(ctx context.Context, what string) error {
+	do, ok := daemonCommands[what]
+	if !ok { // said whether there are workers or not
+		return fmt.Errorf("daemon: unknown command %q; there are status, stop and log", what)
+	}
 	workers, err := t.workers(ctx)
 	if err != nil {
 		return err
 	}
 	for _, info := range workers {
-		switch what {
-		case "status":
-			_, err = fmt.Fprintf(t.stdout, "%d  %s\n", info.Pid, info.Name)
-		case "stop":
-			err = t.stop(ctx, info)
-		case "log":
-			err = t.log(ctx, info)
-		default:
-			return fmt.Errorf("daemon: unknown command %q", what)
-		}
-		if err != nil && !errors.Is(err, client.ErrNoWorker) { // it may have left meanwhile
+		if err := do(t, ctx, info); err != nil && !errors.Is(err, client.ErrNoWorker) { // it may have left meanwhile
 			return err
 		}
 	}
@@ -55,10 +58,16 @@ func (t *tool) stop(ctx context.Context, info client.Info) error {
 	return err
 }
 
-// log shows what a worker has printed so far.
+// status shows a worker.
+func (t *tool) status(_ context.Context, info client.Info) error {
+	_, err := fmt.Fprintf(t.stdout, "%d  %s\n", info.Pid, info.Name)
+	return err
+}
+
+// log shows what a worker has printed and logged so far: all of it, which is here what the user has asked for.
 func (t *tool) log(ctx context.Context, info client.Info) error {
 	d := client.Dialer{
-		Logger:     t.logger(),
+		Logger:     newLogger(t.stdout, logrus.InfoLevel),
 		PastOutput: -1,   // all that is kept
 		Observer:   true, // does not keep an idle worker from leaving
 	}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -37,12 +38,17 @@ type tool struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	t := &tool{stdout: stdout, stderr: stderr}
 	f := flag.NewFlagSet("mytool", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard) // whoever calls says what is wrong, in one line
 	f.BoolVar(&t.verbose, "v", false, "say which worker is used and why, and show its output")
 	f.BoolVar(&t.noDaemon, "no-daemon", false, "do everything in this process")
 	f.StringVar(&t.program, "worker", "", "use another `program` as the worker")
 	f.IntVar(&t.settings.MinLength, "min", 0, "count only words of at least `n` bytes")
-	if err := f.Parse(args); err != nil {
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(stdout)
+		return help(f)
+	}
+	if err != nil {
 		return err
 	}
 	if f.Arg(0) == "daemon" {
@@ -60,13 +66,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-// logger returns what takes the output of workers: nothing of it is part of what the tool prints.
+const usage = `Usage: mytool [flags] [directory]
+       mytool [flags] daemon status|stop|log
+
+Mytool counts the words in a directory's text files.
+
+Flags:
+
+`
+
+func help(f *flag.FlagSet) error {
+	_, err := io.WriteString(f.Output(), usage)
+	f.PrintDefaults()
+	return err
+}
+
+// logger returns what takes the output of workers while the tool works: nothing of it is part of what the tool prints.
 func (t *tool) logger() *logrus.Logger {
-	log := logrus.New()
-	log.SetOutput(t.stderr)
-	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: true})
-	if !t.verbose {
-		log.SetLevel(logrus.WarnLevel)
+	if t.verbose {
+		return newLogger(t.stderr, logrus.InfoLevel)
 	}
+	return newLogger(t.stderr, logrus.WarnLevel)
+}
+
+func newLogger(out io.Writer, level logrus.Level) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(out)
+	log.SetLevel(level)
+	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: true})
 	return log
 }
