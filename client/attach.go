@@ -21,7 +21,7 @@ import (
 // ErrContested reports that the time was up while replacing a worker had to
 // wait, because different configurations are asked for under one name again and
 // again.
-var ErrContested = errors.New("different configurations are asked for under one name")
+var ErrContested = errors.New("different configurations are asked for in turn under one name")
 
 const defaultAnswerTimeout = 10 * time.Second
 
@@ -57,9 +57,17 @@ func Attach(ctx context.Context, name string, cmd *lifecycle.Command) (*Worker, 
 // and again, Attach waits before it takes part in that, up to 30 s; a warning
 // says what differs.
 //
-// ctx and cmd.StartTimeout bound the operation only. Errors are those of
-// [Dialer.Start]; [lifecycle.ErrNested] from within that worker, if it would have
-// to be started or replaced; [ErrContested].
+// A worker that is reused keeps the owner, the lifetimes and the log level that
+// it was started with. A ctx that ends before d.AnswerTimeout does not leave the
+// time to replace a worker that does not answer.
+//
+// ctx bounds the operation only. Without a deadline in it Attach waits for
+// cmd.StartTimeout and 30 s at most for others who have claimed the name, and
+// then for cmd.StartTimeout for a worker that it starts. Errors are those of
+// [Dialer.Start]; [context.DeadlineExceeded] with the name of who was waited
+// for; [lifecycle.ErrNested] from within that worker, if it would have to be
+// started or replaced; [ErrContested]; [lifecycle.ErrRecordVersion] if the
+// worker that lives was started with another version of this module.
 func (d *Dialer) Attach(ctx context.Context, name string, cmd *lifecycle.Command) (*Worker, error) {
 	e, err := newElection(d, name, cmd)
 	if err == nil {
@@ -373,14 +381,14 @@ func (e *election) kill(rec *lifecycle.Record) string {
 // the time.
 func (e *election) contested(ctx context.Context, pause time.Duration, rec *lifecycle.Record, diff []lifecycle.Difference) error {
 	e.decision.WaitedFor = backAndForth
-	text := fmt.Sprintf("%q is asked for with different configurations in turn (%s): use different names, or the same configuration",
-		e.name, sentence(diff))
+	pause = pause.Round(time.Millisecond)
+	what := fmt.Sprintf("(%s): use different names, or the same configuration", sentence(diff))
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
-		return fmt.Errorf("%w: %s; worker %d could be replaced in %v", ErrContested, text, rec.Pid(), pause.Round(time.Millisecond))
+		return fmt.Errorf("%w %s; worker %d could be replaced in %v", ErrContested, what, rec.Pid(), pause)
 	}
 	if !e.warned {
 		e.warned = true
-		e.log().Warnf("%s; worker %d is replaced in %v", text, rec.Pid(), pause.Round(time.Millisecond))
+		e.log().Warnf("%q: %v %s; worker %d is replaced in %v", e.name, ErrContested, what, rec.Pid(), pause)
 	}
 	return nil
 }

@@ -236,7 +236,8 @@ func (d *Dialer) Stop(ctx context.Context, name string) error {
 }
 
 // Kill ends a worker of any program at once, with all processes below it,
-// whether it answers or not.
+// whether it answers or not. It does not heed ctx, because nothing is waited for
+// but the end of processes that have been killed, 30 s at most.
 func (d *Dialer) Kill(_ context.Context, name string) error {
 	p, err := d.process(name, nil)
 	if err != nil {

@@ -96,6 +96,9 @@ func (w *Worker) CheckName() {
 	if w.registry == nil {
 		return
 	}
+	// One look at a time: what one has read before the name was this worker's must not be judged by what another knows since.
+	w.checking.Lock()
+	defer w.checking.Unlock()
 	rec, err := w.registry.Lookup(w.SharedName)
 	switch {
 	case err != nil && !errors.Is(err, ErrRecordVersion):

@@ -54,6 +54,7 @@ type Worker struct {
 
 	registry   *Registry   // nil if the worker is not shared
 	generation int         // of its record
+	checking   sync.Mutex  // held while the registry is looked at
 	published  atomic.Bool // the registry is known to have named this worker
 	displace   sync.Once
 	displaced  chan struct{} // closed by displace
