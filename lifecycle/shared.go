@@ -107,9 +107,24 @@ func (w *Worker) CheckName() {
 		w.published.Store(true)
 	case err != nil || rec != nil && (w.published.Load() || rec.Generation >= w.generation):
 		w.setDisplaced(fmt.Sprintf("another worker has the name %q now", w.SharedName))
-	case rec == nil && w.published.Load():
-		w.setDisplaced(fmt.Sprintf("the name %q was removed", w.SharedName))
+	case rec == nil && w.published.Load() || w.isUnclaimed():
+		w.setDisplaced(fmt.Sprintf("the name %q was taken away", w.SharedName))
 	}
+}
+
+// isUnclaimed is whether nobody can publish this worker any more, and nobody has: its starter keeps the name claimed until
+// it has.
+func (w *Worker) isUnclaimed() bool {
+	if w.registry.isRemoved() {
+		return true
+	}
+	claim, err := w.registry.TryClaim(w.SharedName)
+	if err != nil || claim == nil {
+		return false
+	}
+	defer claim.Release()
+	rec, err := claim.Record()
+	return err == nil && (rec == nil || rec.ID != w.ID)
 }
 
 // watchedDirs returns the directories in which something happens when clients cannot find this worker any more.
