@@ -74,6 +74,14 @@ func socketPathLength(root string) int {
 
 // makePrivate creates the directory or checks the one that is there. It never changes one that it did not make.
 func makePrivate(dir string) error {
+	err := makeOnce(dir)
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed it in the meantime
+		err = makeOnce(dir)
+	}
+	return err
+}
+
+func makeOnce(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = os.MkdirAll(dir, 0o700)
