@@ -39,10 +39,14 @@ func TestListShowsTheWorkersOfAllPrograms(t *testing.T) {
 	ws := someWorkers(t)
 	behind := leaveBehind(t, order{Root: ws.root, Name: "c"})
 	began := time.Now()
-	list, err := ws.d.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var list []client.Info
+	await(t, "the end of the connection to c", func() bool {
+		var err error
+		if list, err = ws.d.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(list) != 5 || list[2].Status == nil || list[2].Status.Clients == 0
+	})
 	want := []int{ws.a.Pid(), ws.b.Pid(), behind.Pid}
 	var got []int
 	for i, info := range list {
