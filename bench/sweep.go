@@ -9,16 +9,24 @@ import (
 	"time"
 )
 
+// A process that is just becoming another program has no environment for a
+// moment, so that one look in vain does not tell.
+const (
+	looksInVain = 3
+	lookPause   = 10 * time.Millisecond
+)
+
 // sweep ends every process that carries this run's mark, whoever started it
 // and wherever it hides, until there is none.
 func (b *bench) sweep() {
-	for deadline := time.Now().Add(closeLimit); time.Now().Before(deadline); {
+	vain := 0
+	for deadline := time.Now().Add(closeLimit); vain < looksInVain && time.Now().Before(deadline); time.Sleep(lookPause) {
 		marked := b.marked()
 		for _, pid := range marked {
 			b.end(pid)
 		}
-		if len(marked) == 0 {
-			return
+		if vain++; len(marked) > 0 {
+			vain = 0
 		}
 	}
 }
