@@ -89,16 +89,15 @@ func (d *Dialer) inspect(ctx context.Context, i *lifecycle.Instance) Info {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	status, pid, err := ask(ctx, i)
-	switch {
-	case err == nil:
+	if err == nil {
 		info.Status, info.Pid = &status, pid
-	case info.Pid == 0:
-		if p, findErr := i.Process(); findErr == nil {
+	} else {
+		info.Trouble = plainTrouble(err)
+	}
+	if info.Pid == 0 {
+		if p, err := i.Process(); err == nil {
 			info.Pid = p.Pid()
 		}
-		fallthrough
-	default:
-		info.Trouble = plainTrouble(err)
 	}
 	if info.Pid != 0 {
 		info.Usage = lifecycle.ReadUsage(info.Pid)
@@ -135,8 +134,8 @@ func plainTrouble(err error) string {
 func Find(ctx context.Context, name string) (*Worker, error) { return new(Dialer).Find(ctx, name) }
 
 // Find attaches to a running worker of any program of this user and starts
-// none. name is the name under which it is shared, its own name, its pid, or
-// the id of the instance. Of several with that name the one that is found by
+// none. name is the name under which it is shared, or else its own name, its
+// pid, or the id of the instance. Of several with that name the one that is found by
 // clients counts. Errors wrap [ErrNoWorker], [ErrAmbiguous], or say why the
 // worker can't be reached within d.AnswerTimeout.
 func (d *Dialer) Find(ctx context.Context, name string) (*Worker, error) {

@@ -83,9 +83,6 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		}
 		return err
 	}
-	if spare := conn.Output(); spare != nil {
-		spare.Close() // the process has one
-	}
 	return w.connected(l, conn)
 }
 
@@ -106,7 +103,7 @@ func (w *Worker) connected(l *link, conn *transport.Conn) error {
 
 func (w *Worker) dialConfig(l *link) transport.DialConfig {
 	var features []string
-	if w.attached {
+	if w.proc == nil { // else it has the file of its output
 		features = append(features, transport.FeatureOutput)
 	}
 	if w.dialer.Observer {

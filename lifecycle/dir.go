@@ -44,16 +44,16 @@ func defaultDir() string {
 	return shortDir()
 }
 
-// instanceRoot returns the directory for a new instance: the runtime directory, or the short fallback if the path of a
-// socket in it would be too long.
-func instanceRoot(dir string) (string, error) {
-	root, err := RuntimeDir(dir)
+// instanceRoot returns the runtime directory and the directory for a new instance: the same, or the short fallback if the
+// path of a socket in it would be too long.
+func instanceRoot(dir string) (runtimeDir, root string, err error) {
+	runtimeDir, err = RuntimeDir(dir)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	length := socketPathLength(root)
+	length := socketPathLength(runtimeDir)
 	if length <= maxSocketPath {
-		return root, nil
+		return runtimeDir, runtimeDir, nil
 	}
 	short := fallbackDir()
 	if n := socketPathLength(short); n > maxSocketPath {
@@ -62,10 +62,10 @@ func instanceRoot(dir string) (string, error) {
 		err = makePrivate(short)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: a socket in runtime directory %s needs a path of %d bytes, the limit is %d; use a shorter one (%s), or repair the fallback: %w",
-			ErrPathTooLong, root, length, maxSocketPath, envRuntimeDir, err)
+		return "", "", fmt.Errorf("%w: a socket in runtime directory %s needs a path of %d bytes, the limit is %d; use a shorter one (%s), or repair the fallback: %w",
+			ErrPathTooLong, runtimeDir, length, maxSocketPath, envRuntimeDir, err)
 	}
-	return short, nil
+	return runtimeDir, short, nil
 }
 
 func socketPathLength(root string) int {

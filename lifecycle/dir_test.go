@@ -83,17 +83,17 @@ func TestASocketPathThatIsTooLongGoesToTheFallback(t *testing.T) {
 	fallbackDir = func() string { return base + "/short" }
 	exact := base + "/" + strings.Repeat("x", maxSocketPath-socketPathLength(base)-1)
 	for path, want := range map[string]string{exact: exact, exact + "x": base + "/short"} {
-		if got, err := instanceRoot(path); got != want || err != nil {
+		if _, got, err := instanceRoot(path); got != want || err != nil {
 			t.Errorf("path of %d: got %s, %v", len(path), got, err)
 		}
 	}
 	os.Chmod(base+"/short", 0o777)
-	_, err := instanceRoot(exact + "x")
+	_, _, err := instanceRoot(exact + "x")
 	if !errors.Is(err, ErrPathTooLong) || !strings.Contains(err.Error(), "108") || !strings.Contains(err.Error(), "107") && maxSocketPath == 107 {
 		t.Errorf("got %v", err)
 	}
 	fallbackDir = func() string { return exact + "xx" }
-	if _, err := instanceRoot(exact + "x"); !errors.Is(err, ErrPathTooLong) {
+	if _, _, err := instanceRoot(exact + "x"); !errors.Is(err, ErrPathTooLong) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -165,11 +164,6 @@ func sweepAll(root string) (removed, stale []string, err error) {
 		if stale, err = leftovers(root); err != nil {
 			return removed, nil, err
 		}
-		for _, dir := range before {
-			if id := filepath.Base(dir); !slices.Contains(stale, dir) && !slices.Contains(swept, id) {
-				swept = append(swept, id) // of those that say nothing of themselves Sweep does not tell
-			}
-		}
 		removed = append(removed, swept...)
 		if len(stale) == 0 || len(stale) >= len(before) {
 			return removed, stale, nil
@@ -194,8 +188,7 @@ func leftovers(root string) ([]string, error) {
 			if !entry.IsDir() || !isID(entry.Name()) || entry.Name() == Inside() {
 				continue
 			}
-			if lock, ok := lockExclusive(dir); ok {
-				lock.Close()
+			if isAbandoned(dir) {
 				stale = append(stale, dir)
 			}
 		}

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -66,14 +67,14 @@ func (f *Fingerprint) Diff(other *Fingerprint) []Difference {
 	was, is := variables(f.Env), variables(other.Env)
 	for _, name := range names(was, is) {
 		if was[name] != is[name] {
-			add("env "+name, orUnset(was[name]), orUnset(is[name]))
+			add("env "+name, cmp.Or(was[name], "not set"), cmp.Or(is[name], "not set"))
 		}
 	}
 	if f.Dir != other.Dir {
 		add("dir", fmt.Sprintf("%q", f.Dir), fmt.Sprintf("%q", other.Dir))
 	}
 	if !bytes.Equal(f.Config, other.Config) {
-		add("config", orNone(f.Config), orNone(other.Config))
+		add("config", cmp.Or(string(f.Config), "none"), cmp.Or(string(other.Config), "none"))
 	}
 	return diff
 }
@@ -124,20 +125,6 @@ func names(maps ...map[string]string) []string {
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
-}
-
-func orUnset(value string) string {
-	if value == "" {
-		return "not set"
-	}
-	return value
-}
-
-func orNone(config json.RawMessage) string {
-	if len(config) == 0 {
-		return "none"
-	}
-	return string(config)
 }
 
 // Fingerprint returns the fingerprint of what the command describes. known may be nil; the executable is not read again if

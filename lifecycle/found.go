@@ -42,10 +42,8 @@ func OpenProcess(addr Address, pid int, output *os.File) *Process {
 }
 
 func openFound(addr Address, id identity, program string, started time.Time, output *os.File) *Process {
-	p := &Process{
-		addr: addr, program: program, grace: defaultGrace, found: &found{id: id}, spool: output, started: started,
-		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
-	}
+	p := newProcess(addr, program, output, started)
+	p.grace, p.found = defaultGrace, &found{id: id}
 	p.Ready()
 	return p
 }

@@ -15,6 +15,7 @@ import (
 // exclusive lock knows that both have gone, and may remove it.
 type instance struct {
 	root, id, dir string
+	runtimeDir    string // that was asked for; root may be the short one
 	lock          *os.File
 }
 

@@ -81,15 +81,11 @@ func readInstance(root string, entry fs.DirEntry) *Instance {
 	}
 	i := &Instance{
 		Address: Address{Name: l.Name, ID: entry.Name(), Dir: dir, Secret: l.Secret},
-		Program: string(l.Program), SharedName: l.sharedName(), Owner: l.Owner.Pid, Alive: true,
+		Program: string(l.Program), SharedName: l.sharedName(), Owner: l.Owner.Pid, Alive: !isAbandoned(dir),
 		runtimeDir: string(l.RuntimeDir),
 	}
 	if info, err := os.Lstat(filepath.Join(dir, launchName)); err == nil {
 		i.Created = info.ModTime()
-	}
-	if lock, ok := lockExclusive(dir); ok {
-		lock.Close()
-		i.Alive = false
 	}
 	if l.Shared != nil {
 		if rec, err := (&Registry{l.Shared.Registry}).Lookup(l.Shared.Name); err == nil && rec != nil && rec.ID == i.ID {
@@ -141,21 +137,12 @@ func orForever(d time.Duration) time.Duration {
 // directories of instances that nobody cares for, processes that still belong to them, and records of workers that are
 // gone. It returns the ids and names of what it removed.
 func Sweep(runtimeDir string) (removed []string, err error) {
-	list, err := Instances(runtimeDir)
-	if err != nil {
-		return nil, err
-	}
 	roots, err := roots(runtimeDir)
 	if err != nil {
 		return nil, err
 	}
 	for _, root := range roots {
-		sweep(root)
-	}
-	for _, i := range list {
-		if _, err := os.Lstat(i.Dir); !i.Alive && errors.Is(err, fs.ErrNotExist) {
-			removed = append(removed, i.ID)
-		}
+		removed = append(removed, sweep(root)...)
 	}
 	registry, err := OpenRegistry(runtimeDir)
 	if err != nil {

@@ -49,6 +49,13 @@ type Process struct {
 	err *ExitError // written by watch before it closes done
 }
 
+func newProcess(addr Address, program string, spool *os.File, started time.Time) *Process {
+	return &Process{
+		addr: addr, program: program, spool: spool, started: started,
+		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
+	}
+}
+
 // Name returns the worker's name.
 func (p *Process) Name() string { return p.addr.Name }
 

@@ -252,11 +252,7 @@ func isGone(dir string) bool {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
-	lock, ok := lockExclusive(dir)
-	if ok {
-		lock.Close()
-	}
-	return ok
+	return isAbandoned(dir)
 }
 
 // Claim is the exclusive right to start, replace and remove the worker of one name. It ends with Release, or with the

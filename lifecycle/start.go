@@ -70,12 +70,16 @@ func (c *Command) start(ctx context.Context, shared *sharing) (*Process, error) 
 }
 
 func (c *Command) instance() (*instance, error) {
-	root, err := instanceRoot(c.RuntimeDir)
+	runtimeDir, root, err := instanceRoot(c.RuntimeDir)
 	if err != nil {
 		return nil, err
 	}
 	sweep(root)
-	return newInstance(root)
+	inst, err := newInstance(root)
+	if err == nil {
+		inst.runtimeDir = runtimeDir
+	}
+	return inst, err
 }
 
 func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Process, error) {
@@ -83,7 +87,7 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 	if err != nil {
 		return nil, fmt.Errorf("create spool: %w", err)
 	}
-	l, err := c.launch(cmd, spool, shared)
+	l, err := c.launch(inst, cmd, spool, shared)
 	if err != nil {
 		spool.Close()
 		return nil, err
@@ -99,11 +103,8 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 		defer owner.Close()
 		cmd.ExtraFiles = []*os.File{owner}
 	}
-	p := &Process{
-		addr: Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, program: string(l.Program), shared: l.Shared,
-		grace: c.grace(), cmd: cmd, inst: inst, spool: spool, started: time.Now(),
-		ready: make(chan struct{}), reaped: make(chan struct{}), done: make(chan struct{}), asked: make(chan struct{}),
-	}
+	p := newProcess(Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, string(l.Program), spool, time.Now())
+	p.shared, p.grace, p.cmd, p.inst = l.Shared, c.grace(), cmd, inst
 	if err := p.run(); err != nil {
 		spool.Close()
 		return nil, err
@@ -112,7 +113,7 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 }
 
 // launch returns the launch file but for the owner.
-func (c *Command) launch(cmd *exec.Cmd, spool *os.File, shared *sharing) (*launch, error) {
+func (c *Command) launch(inst *instance, cmd *exec.Cmd, spool *os.File, shared *sharing) (*launch, error) {
 	config, err := c.config()
 	if err != nil {
 		return nil, err
@@ -123,9 +124,7 @@ func (c *Command) launch(cmd *exec.Cmd, spool *os.File, shared *sharing) (*launc
 		Version: launchVersion, Name: c.name(), Self: c.self, Secret: secret, Spool: fileIdentity(spool),
 		Build: c.Build, LogLevel: c.LogLevel, IdleTimeout: max(c.IdleTimeout, 0), MaxLifetime: max(c.MaxLifetime, 0),
 		Grace: c.grace(), Config: config, Program: rawText(programOf(cmd.Path)),
-	}
-	if dir, err := RuntimeDir(c.RuntimeDir); err == nil {
-		l.RuntimeDir = rawText(dir)
+		RuntimeDir: rawText(inst.runtimeDir),
 	}
 	if shared != nil {
 		l.Shared = shared

@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,9 +12,9 @@ import (
 // leftover is found in time.
 const sweepLimit = 64
 
-// sweep removes the instances in root of which neither starter nor worker lives, and kills the processes that still
-// belong to them.
-func sweep(root string) {
+// sweep removes the instances in root of which neither starter nor worker lives, kills the processes that still belong to
+// them, and returns the ids of those that are gone.
+func sweep(root string) (removed []string) {
 	ids := candidates(root)
 	dead := make(map[string]bool)
 	var locks []*os.File
@@ -30,10 +32,23 @@ func sweep(root string) {
 	}
 	for id := range dead {
 		removeInstance(root, id)
+		if _, err := os.Lstat(filepath.Join(root, id)); errors.Is(err, fs.ErrNotExist) {
+			removed = append(removed, id)
+		}
 	}
 	for _, lock := range locks {
 		lock.Close()
 	}
+	return removed
+}
+
+// isAbandoned is whether neither starter nor worker cares for an instance directory that is there.
+func isAbandoned(dir string) bool {
+	lock, ok := lockExclusive(dir)
+	if ok {
+		lock.Close()
+	}
+	return ok
 }
 
 // candidates returns the names of at most sweepLimit instance directories.
