@@ -23,8 +23,8 @@ import (
 	"github.com/detached-workers/unref/transport"
 )
 
-// Caller is what calls can be made on: a [*Worker], or something that wraps
-// one to add to its calls. Callers are safe for concurrent use.
+// Caller is what calls can be made on: a [*Worker], a [*Pool], a [*Lease], or
+// something that wraps one to add to its calls. Callers are safe for concurrent use.
 type Caller interface {
 	// Invoke makes a unary call and decodes the reply into reply, a pointer,
 	// or nil to ignore it.
@@ -48,6 +48,27 @@ type Request struct {
 	// or between two messages of a stream. Zero means the [Dialer]'s setting
 	// for the method; negative means no limit.
 	Timeout time.Duration
+
+	// What follows counts for calls on a [Pool].
+
+	// Key has [Sticky] give all calls with the same key to the same worker.
+	// Empty means none.
+	Key string
+
+	// Priority is that in the queue: those with a higher one come first.
+	Priority int
+
+	// Idempotent says that the call may be run again, at most
+	// [PoolConfig.MaxTries] times in all, if its worker dies. See [Idempotent].
+	Idempotent bool
+
+	// abandoned is transport.Request's.
+	abandoned func(ended <-chan struct{})
+
+	// finished takes the outcome of a call with messages, once, and returns the
+	// error that the caller gets. It is io.EOF at the end, and nil if the call is
+	// closed before.
+	finished func(error) error
 }
 
 // CallOption changes a request before it is made.
@@ -65,6 +86,18 @@ func Metadata(key, value string) CallOption {
 		r.Metadata[key] = value
 	}
 }
+
+// Key gives the call a key: [Sticky] gives all calls of a pool that have the same
+// one to the same worker.
+func Key(key string) CallOption { return func(r *Request) { r.Key = key } }
+
+// Priority sets the call's priority in a pool's queue, zero for others: those with
+// a higher one come first.
+func Priority(p int) CallOption { return func(r *Request) { r.Priority = p } }
+
+// Idempotent says that a unary call may be run more than once: if its worker dies
+// a [Pool] gives it to another one, and an error is then a [*RetryError].
+func Idempotent() CallOption { return func(r *Request) { r.Idempotent = true } }
 
 func newRequest(method string, kind transport.Kind, body any, opts []CallOption) *Request {
 	req := &Request{Method: method, Kind: kind, Body: body}

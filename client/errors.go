@@ -38,6 +38,9 @@ var (
 // SafeToRetry reports whether err, an error of a call, proves that no handler
 // has seen the call, so that making it again can't run it twice.
 func SafeToRetry(err error) bool {
+	if _, ran := errors.AsType[*RetryError](err); ran {
+		return false
+	}
 	if errors.Is(err, transport.ErrNotSent) {
 		return true
 	}

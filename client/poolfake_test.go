@@ -1,0 +1,113 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/detached-workers/unref/lifecycle"
+	"github.com/detached-workers/unref/transport"
+)
+
+// fakeWorker stands for a process in tests of the pool, in virtual time.
+type fakeWorker struct {
+	slot, pid int
+	build     string // of the command
+	handle    func(ctx context.Context, w *fakeWorker, req *Request, reply any) error
+
+	mu     sync.Mutex // protects what follows
+	calls  int        // in flight
+	most   int        // in flight at once
+	served int
+
+	once   sync.Once
+	gone   func() // called when it has ended
+	done   chan struct{}
+	err    error
+	memory atomic.Int64
+}
+
+// die ends the worker as a crash does.
+func (w *fakeWorker) die(why string) {
+	w.end(&lifecycle.ExitError{Name: "fake", Pid: w.pid, Code: 3, Ready: true, Killed: why})
+}
+
+func (w *fakeWorker) end(exit *lifecycle.ExitError) {
+	w.once.Do(func() {
+		w.err = exitedError(exit)
+		w.gone()
+		close(w.done)
+	})
+}
+
+func (w *fakeWorker) Name() string          { return "fake" }
+func (w *fakeWorker) Pid() int              { return w.pid }
+func (w *fakeWorker) Decision() Decision    { return Decision{} }
+func (w *fakeWorker) Done() <-chan struct{} { return w.done }
+func (w *fakeWorker) rss() int64            { return w.memory.Load() }
+func (w *fakeWorker) Err() error {
+	select {
+	case <-w.done:
+		return w.err
+	default:
+		return nil
+	}
+}
+
+func (w *fakeWorker) Stacks(context.Context) (string, error) { return "goroutine 1 [stuck]:", nil }
+
+func (w *fakeWorker) closeWithin(context.Context) error {
+	w.end(&lifecycle.ExitError{Name: "fake", Pid: w.pid, Ready: true})
+	return nil
+}
+
+func (w *fakeWorker) killBecause(reason string, _ bool) error {
+	w.die(reason)
+	return nil
+}
+
+func (w *fakeWorker) Open(context.Context, *Request) (*Messages, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Invoke runs handle. Its call is cut off by the worker's death.
+func (w *fakeWorker) Invoke(ctx context.Context, req *Request, reply any) error {
+	if err := w.Err(); err != nil {
+		return notSent(err)
+	}
+	w.mu.Lock()
+	w.calls++
+	w.served++
+	w.most = max(w.most, w.calls)
+	w.mu.Unlock()
+	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	answer := make(chan error, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		answer <- w.handle(handling, w, req, reply)
+		w.mu.Lock()
+		w.calls--
+		w.mu.Unlock()
+	}()
+	defer cancel()
+	var limit <-chan struct{}
+	if req.Timeout > 0 {
+		timed, stop := context.WithTimeout(context.Background(), req.Timeout)
+		defer stop()
+		limit = timed.Done()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-w.done:
+		return w.err
+	case <-limit:
+		req.abandoned(ended)
+		return &transport.Error{Code: transport.CodeDeadline, Method: req.Method}
+	case <-ctx.Done():
+		req.abandoned(ended)
+		return &transport.Error{Code: transport.CodeCanceled, Method: req.Method}
+	}
+}

@@ -1,0 +1,164 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/detached-workers/unref/lifecycle"
+)
+
+// fakes starts fake workers for a pool and knows them all.
+type fakes struct {
+	startTime time.Duration // that each start takes
+	handle    func(ctx context.Context, w *fakeWorker, req *Request, reply any) error
+
+	mu      sync.Mutex // protects what follows
+	fail    error      // of starts
+	started []*fakeWorker
+	tries   []time.Time // of starts
+	alive   int
+	most    int // alive at once, those that start or end included
+}
+
+func (f *fakes) start(ctx context.Context, slot int, cmd *lifecycle.Command) (poolWorker, error) {
+	f.mu.Lock()
+	f.tries = append(f.tries, time.Now())
+	f.alive++
+	f.most = max(f.most, f.alive)
+	f.mu.Unlock()
+	err := rest(ctx, f.startTime)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		err = f.fail
+	}
+	if err != nil {
+		f.alive--
+		return nil, err
+	}
+	w := &fakeWorker{slot: slot, pid: 1000 + len(f.started), build: cmd.Build, handle: f.handle, done: make(chan struct{}), gone: func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.alive--
+	}}
+	f.started = append(f.started, w)
+	return w, nil
+}
+
+// rest waits for d, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// living returns the workers that are ready and have not ended.
+func (f *fakes) living() (list []*fakeWorker) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.started {
+		if w.Err() == nil {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+func (f *fakes) setFail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = err
+}
+
+func (f *fakes) starts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.tries)
+}
+
+// simulate runs test with a pool of fake workers, in virtual time. A worker takes
+// as long for a call as its body says, a [time.Duration], and 10 ms to start.
+func simulate(t *testing.T, cfg PoolConfig, test func(t *testing.T, p *Pool, f *fakes)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakes{startTime: 10 * time.Millisecond, handle: sleepFor}
+		if cfg.Command == nil {
+			cfg.Command = &lifecycle.Command{Path: "fake"}
+		}
+		if err := cfg.validate(); err != nil {
+			t.Fatal(err)
+		}
+		p := newPool(cfg.withDefaults())
+		p.start = f.start
+		p.update(func(*roster, time.Time) {})
+		test(t, p, f)
+		if err := p.Kill(); err != nil {
+			t.Error(err)
+		}
+		if f.alive != 0 {
+			t.Errorf("%d workers are left after Kill", f.alive)
+		}
+		if n := len(p.roster.seats); n != 0 {
+			t.Errorf("%d seats are left after Kill", n)
+		}
+		if p.roster.stats.Running != 0 || p.roster.stats.Leases != 0 || p.roster.queue.length != 0 {
+			t.Errorf("left after Kill: %d running, %d leases, %d queued", p.roster.stats.Running, p.roster.stats.Leases, p.roster.queue.length)
+		}
+	})
+}
+
+// sleepFor is the usual handler.
+func sleepFor(ctx context.Context, w *fakeWorker, req *Request, reply any) error {
+	if pid, ok := reply.(*int); ok && pid != nil {
+		defer func() { *pid = w.pid }()
+	}
+	d, _ := req.Body.(time.Duration)
+	return rest(ctx, d)
+}
+
+// do makes a call that takes d and returns the pid of the worker that had it.
+func do(ctx context.Context, c Caller, d time.Duration, opts ...CallOption) (pid int, err error) {
+	err = c.Invoke(ctx, newRequest("sleep", 0, d, opts), &pid)
+	return pid, err
+}
+
+func TestPoolServesCallsOfMoreCallersThanWorkers(t *testing.T) {
+	simulate(t, PoolConfig{Min: 1, Max: 3, CallsPerWorker: 2}, func(t *testing.T, p *Pool, f *fakes) {
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 60 {
+			wg.Go(func() {
+				if _, err := do(t.Context(), p, time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); took > 11*time.Second {
+			t.Errorf("60 calls of 1 s took %v, want about 10 s with 6 places", took)
+		}
+		if f.most > 3 {
+			t.Errorf("%d workers at once, want at most 3", f.most)
+		}
+		for _, w := range f.started {
+			if w.most > 2 {
+				t.Errorf("%d calls at once on a worker, want at most 2", w.most)
+			}
+		}
+		stats := p.Stats()
+		if stats.Calls != 60 || stats.Failed != 0 || stats.Run.Count != 60 || stats.Wait.Count != 60 || stats.Starts != 3 {
+			t.Errorf("stats after 60 calls: %+v", stats)
+		}
+		if got := stats.Run.Quantile(0.5); got < time.Second || got > 1125*time.Millisecond {
+			t.Errorf("median run time %v, want 1 s to an eighth", got)
+		}
+	})
+}
