@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"math/bits"
 	"time"
 )
@@ -46,8 +47,13 @@ func bucketEnd(i int) time.Duration {
 	return time.Duration(bucketsPerPower+part+1)<<(power-3) - 1
 }
 
+// String returns the number, the median, the 99th percentile and the maximum.
+func (h Histogram) String() string {
+	return fmt.Sprintf("%d, p50 %v, p99 %v, max %v", h.Count, h.Quantile(0.5), h.Quantile(0.99), h.Max)
+}
+
 // Mean returns the mean duration, 0 if there is none.
-func (h *Histogram) Mean() time.Duration {
+func (h Histogram) Mean() time.Duration {
 	if h.Count == 0 {
 		return 0
 	}
@@ -56,17 +62,17 @@ func (h *Histogram) Mean() time.Duration {
 
 // Quantile returns a duration that the part q of all, from 0 to 1, do not
 // exceed: 0.5 asks for the median. It is 0 if there is none.
-func (h *Histogram) Quantile(q float64) time.Duration {
+func (h Histogram) Quantile(q float64) time.Duration {
 	if h.Count == 0 {
 		return 0
 	}
 	rank := uint64(max(0, min(q, 1)) * float64(h.Count))
 	rank = max(1, min(rank, h.Count))
 	var seen uint64
-	for i, n := range h.buckets {
+	for i, n := range h.buckets[:len(h.buckets)-1] {
 		if seen += n; seen >= rank {
 			return min(bucketEnd(i), h.Max)
 		}
 	}
-	return h.Max
+	return h.Max // the last bucket has no end
 }

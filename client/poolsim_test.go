@@ -162,3 +162,14 @@ func TestPoolServesCallsOfMoreCallersThanWorkers(t *testing.T) {
 		}
 	})
 }
+
+// pass lets virtual time pass.
+func pass(d time.Duration) { _ = rest(context.Background(), d) }
+
+// ready waits until the pool is.
+func ready(t *testing.T, p *Pool) {
+	t.Helper()
+	if err := p.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
