@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,7 +104,7 @@ func TestWithReleasesOrDiscardsAsItsFunctionEnds(t *testing.T) {
 			mustDo(t, l, time.Second)
 			return failure
 		})
-		if !errors.Is(err, failure) || len(f.started) != 1 {
+		if !errors.Is(err, failure) || len(f.all()) != 1 {
 			t.Errorf("With = %v", err)
 		}
 		func() {
@@ -115,7 +116,7 @@ func TestWithReleasesOrDiscardsAsItsFunctionEnds(t *testing.T) {
 			_ = p.With(t.Context(), func(*Lease) error { panic("mine") })
 		}()
 		mustDo(t, p, 0)
-		if len(f.started) != 2 || p.Stats().Ends[ReasonDiscard] != 1 {
+		if len(f.all()) != 2 || p.Stats().Ends[ReasonDiscard] != 1 {
 			t.Error("the worker was not discarded after a panic")
 		}
 	})
@@ -297,12 +298,15 @@ func TestBroadcastReachesAllThatServe(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { mustDo(t, p, time.Hour) }) // waits for nobody
 		synctest.Wait()
-		dead := f.living()[2]
-		f.handle = sleepFor
-		dead.handle = func(ctx context.Context, w *fakeWorker, _ *Request, _ any) error {
+		idle := func(w *fakeWorker) bool { return w.inFlight() == 0 }
+		dead := f.all()[slices.IndexFunc(f.all(), idle)]
+		f.setHandle(sleepFor)
+		dead.mu.Lock()
+		dead.handle = func(ctx context.Context, w *fakeWorker, _ *Request) error {
 			w.die("test")
 			return rest(ctx, time.Hour)
 		}
+		dead.mu.Unlock()
 		answers := Broadcast(t.Context(), p, sleepMethod, time.Second)
 		pids := map[int]bool{}
 		for i, a := range answers {

@@ -128,14 +128,14 @@ func TestPoolQueueTimeIsLimitedApartFromTheCalls(t *testing.T) {
 func TestPoolServesHigherPrioritiesFirstAndElseInOrder(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
-	handle := func(ctx context.Context, w *fakeWorker, req *Request, reply any) error {
+	handle := func(ctx context.Context, w *fakeWorker, req *Request) error {
 		mu.Lock()
 		order = append(order, req.Metadata["name"])
 		mu.Unlock()
 		return rest(ctx, time.Second)
 	}
 	simulate(t, PoolConfig{Min: 1, Max: 1}, func(t *testing.T, p *Pool, f *fakes) {
-		f.handle = handle
+		f.setHandle(handle)
 		ready(t, p)
 		var wg sync.WaitGroup
 		for _, c := range []struct {
@@ -169,7 +169,7 @@ func TestPoolForgetsACallThatIsCancelledInTheQueue(t *testing.T) {
 		}
 		wg.Go(func() { mustDo(t, p, 0) }) // there is room again
 		wg.Wait()
-		if n := f.started[0].served; n != 2 {
+		if n := f.all()[0].served; n != 2 {
 			t.Errorf("the worker has seen %d calls, want 2", n)
 		}
 		if got := p.Stats(); got.Canceled != 1 || got.Calls != 3 {

@@ -209,7 +209,7 @@ func (c *poolCall) vacate(r *roster, err error, now time.Time) {
 	case answered(err):
 		r.restarts.answered()
 	case ofNoUse(err):
-		r.lost(c.ticket.seat)
+		r.lost(c.ticket.seat, err, now)
 	}
 	if c.lease != nil {
 		c.lease.vacate(r, now)

@@ -10,15 +10,18 @@ import (
 	"github.com/detached-workers/unref/transport"
 )
 
+// fakeHandler handles the calls of fake workers.
+type fakeHandler func(ctx context.Context, w *fakeWorker, req *Request) error
+
 // fakeWorker stands for a process in tests of the pool, in virtual time.
 type fakeWorker struct {
 	slot, pid int
 	build     string // of the command
-	handle    func(ctx context.Context, w *fakeWorker, req *Request, reply any) error
 
 	mu     sync.Mutex // protects what follows
-	calls  int        // in flight
-	most   int        // in flight at once
+	handle fakeHandler
+	calls  int // in flight
+	most   int // in flight at once
 	served int
 
 	once   sync.Once
@@ -39,6 +42,12 @@ func (w *fakeWorker) end(exit *lifecycle.ExitError) {
 		w.gone()
 		close(w.done)
 	})
+}
+
+func (w *fakeWorker) inFlight() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls
 }
 
 func (w *fakeWorker) Name() string          { return "fake" }
@@ -71,7 +80,7 @@ func (w *fakeWorker) Open(context.Context, *Request) (*Messages, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// Invoke runs handle. Its call is cut off by the worker's death.
+// Invoke runs handle, and replies with the worker's pid. The call is cut off by the worker's death.
 func (w *fakeWorker) Invoke(ctx context.Context, req *Request, reply any) error {
 	if err := w.Err(); err != nil {
 		return notSent(err)
@@ -80,16 +89,18 @@ func (w *fakeWorker) Invoke(ctx context.Context, req *Request, reply any) error 
 	w.calls++
 	w.served++
 	w.most = max(w.most, w.calls)
+	handle := w.handle
 	w.mu.Unlock()
 	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	answer := make(chan error, 1)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		answer <- w.handle(handling, w, req, reply)
+		err := handle(handling, w, req)
 		w.mu.Lock()
 		w.calls--
 		w.mu.Unlock()
+		answer <- err
 	}()
 	defer cancel()
 	var limit <-chan struct{}
@@ -100,6 +111,7 @@ func (w *fakeWorker) Invoke(ctx context.Context, req *Request, reply any) error 
 	}
 	select {
 	case err := <-answer:
+		*reply.(*int) = w.pid
 		return err
 	case <-w.done:
 		return w.err

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,15 +13,14 @@ import (
 
 // fakes starts fake workers for a pool and knows them all.
 type fakes struct {
+	mu        sync.Mutex    // protects what follows
 	startTime time.Duration // that each start takes
-	handle    func(ctx context.Context, w *fakeWorker, req *Request, reply any) error
-
-	mu      sync.Mutex // protects what follows
-	fail    error      // of starts
-	started []*fakeWorker
-	tries   []time.Time // of starts
-	alive   int
-	most    int // alive at once, those that start or end included
+	handle    fakeHandler
+	fail      error // of starts
+	started   []*fakeWorker
+	tries     []time.Time // of starts
+	alive     int
+	most      int // alive at once, those that start or end included
 }
 
 func (f *fakes) start(ctx context.Context, slot int, cmd *lifecycle.Command) (poolWorker, error) {
@@ -28,8 +28,9 @@ func (f *fakes) start(ctx context.Context, slot int, cmd *lifecycle.Command) (po
 	f.tries = append(f.tries, time.Now())
 	f.alive++
 	f.most = max(f.most, f.alive)
+	startTime := f.startTime
 	f.mu.Unlock()
-	err := rest(ctx, f.startTime)
+	err := rest(ctx, startTime)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
@@ -39,13 +40,27 @@ func (f *fakes) start(ctx context.Context, slot int, cmd *lifecycle.Command) (po
 		f.alive--
 		return nil, err
 	}
-	w := &fakeWorker{slot: slot, pid: 1000 + len(f.started), build: cmd.Build, handle: f.handle, done: make(chan struct{}), gone: func() {
+	w := &fakeWorker{slot: slot, pid: 1000 + len(f.started), build: cmd.Build, handle: f.serve, done: make(chan struct{}), gone: func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.alive--
 	}}
 	f.started = append(f.started, w)
 	return w, nil
+}
+
+// serve is the handler of all workers.
+func (f *fakes) serve(ctx context.Context, w *fakeWorker, req *Request) error {
+	f.mu.Lock()
+	handle := f.handle
+	f.mu.Unlock()
+	return handle(ctx, w, req)
+}
+
+func (f *fakes) setHandle(h fakeHandler) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handle = h
 }
 
 // rest waits for d, or until ctx ends.
@@ -70,6 +85,20 @@ func (f *fakes) living() (list []*fakeWorker) {
 		}
 	}
 	return list
+}
+
+// all returns the workers that were ever ready, and peak how many were alive at
+// once.
+func (f *fakes) all() []*fakeWorker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.started)
+}
+
+func (f *fakes) peak() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most
 }
 
 func (f *fakes) setFail(err error) {
@@ -116,10 +145,7 @@ func simulate(t *testing.T, cfg PoolConfig, test func(t *testing.T, p *Pool, f *
 }
 
 // sleepFor is the usual handler.
-func sleepFor(ctx context.Context, w *fakeWorker, req *Request, reply any) error {
-	if pid, ok := reply.(*int); ok && pid != nil {
-		defer func() { *pid = w.pid }()
-	}
+func sleepFor(ctx context.Context, w *fakeWorker, req *Request) error {
 	d, _ := req.Body.(time.Duration)
 	return rest(ctx, d)
 }
@@ -145,10 +171,10 @@ func TestPoolServesCallsOfMoreCallersThanWorkers(t *testing.T) {
 		if took := time.Since(began); took > 11*time.Second {
 			t.Errorf("60 calls of 1 s took %v, want about 10 s with 6 places", took)
 		}
-		if f.most > 3 {
-			t.Errorf("%d workers at once, want at most 3", f.most)
+		if f.peak() > 3 {
+			t.Errorf("%d workers at once, want at most 3", f.peak())
 		}
-		for _, w := range f.started {
+		for _, w := range f.all() {
 			if w.most > 2 {
 				t.Errorf("%d calls at once on a worker, want at most 2", w.most)
 			}

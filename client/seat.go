@@ -39,6 +39,7 @@ type seat struct {
 	leaveBy   time.Time // when what it has left to do is cut off; zero means never
 	kill      bool      // it is to be killed, not asked to leave
 	hung      bool      // it is killed because of a call that it did not end
+	failed    bool      // its death has been counted
 	mute      bool      // it did not say what its goroutines do when asked
 
 	measured time.Time // when its memory was looked at last
@@ -152,7 +153,7 @@ func (r *roster) gone(s *seat, reason Reason, err error, now time.Time) {
 	}
 	r.stats.Ends[reason]++
 	r.note(s, PoolEvent{Kind: WorkerEnded, Time: now, Reason: reason, Detail: s.detail, Err: err})
-	if !ours {
+	if !ours && !s.failed {
 		r.fail(s, err, now, false)
 	}
 }
@@ -171,9 +172,10 @@ func (r *roster) remove(s *seat) {
 }
 
 // lost notes that a worker has died, before its process is known to be gone.
-func (r *roster) lost(s *seat) {
+func (r *roster) lost(s *seat, err error, now time.Time) {
 	if s.state == seatServing || s.state == seatLeaving && !s.kill {
-		s.state, s.why = seatEnding, ""
+		s.state, s.why, s.failed = seatEnding, "", true
+		r.fail(s, err, now, false)
 	}
 }
 
