@@ -257,8 +257,7 @@ func (c *ServerConn) readFrame(stream *yamux.Stream) (header, *buffer, error) {
 func (c *ServerConn) fetch(stream *yamux.Stream, id uint64) error {
 	frame, ok := c.unpark(id, interrupt(func() { stream.SetDeadline(past) }))
 	if !ok {
-		gone := &Error{Code: CodeCanceled, Message: "the result is gone"}
-		return c.writeTo(stream, newFrame(header{typ: frameFail, id: id}, encodeFail(gone)))
+		return c.writeTo(stream, resultGone(id))
 	}
 	err := c.writeTo(stream, frame)
 	if c.sent(id) && err == nil { // too late: the caller may use the stream again

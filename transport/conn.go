@@ -62,6 +62,10 @@ type Conn struct {
 	closed   bool            // closing is closed
 	fault    error           // what a stream failed with, on which the connection was given up
 	err      error           // why the connection ended, before done is closed
+
+	// Calls on the lane that were given up, with what is to be closed when they
+	// have ended; only those whose callers want to know. Nil until there is one.
+	abandoned map[uint64]chan struct{}
 }
 
 // reply is a frame for a call, or stands for one that does not come any more.
@@ -205,8 +209,8 @@ func (c *Conn) watch() {
 	if closed {
 		c.err = ErrClosed
 	}
-	calls := c.calls
-	c.calls = nil
+	calls, abandoned := c.calls, c.abandoned
+	c.calls, c.abandoned = nil, nil
 	if c.alarm.timer != nil {
 		c.alarm.timer.Stop()
 	}
@@ -216,13 +220,17 @@ func (c *Conn) watch() {
 	for _, w := range calls {
 		w.reply <- reply{header: header{typ: frameLost}} // has room: each call gets one
 	}
+	for _, ended := range abandoned {
+		close(ended)
+	}
 	if c.ended != nil && !closed {
 		c.ended()
 	}
 }
 
 // handle takes a frame from the lane. Frames of calls that nobody waits for
-// any more are dropped: a late answer reaches nobody.
+// any more are dropped: a late answer reaches nobody. That it came may be of
+// interest: whichever it is, the handler has returned.
 func (c *Conn) handle(h header, payload *buffer) error {
 	switch h.typ {
 	case frameBell:
@@ -237,6 +245,9 @@ func (c *Conn) handle(h header, payload *buffer) error {
 		c.mu.Lock()
 		w := c.calls[h.id]
 		delete(c.calls, h.id)
+		if w == nil {
+			c.endedLate(h.id)
+		}
 		alone := len(c.calls) == 0
 		c.mu.Unlock()
 		c.answered(alone)
@@ -292,7 +303,9 @@ func (c *Conn) nextID(method string) (uint64, error) {
 func (c *Conn) forget(id uint64, w *waiter) {
 	c.mu.Lock()
 	_, waits := c.calls[id]
-	delete(c.calls, id)
+	if waits {
+		c.abandon(id, w)
+	}
 	c.mu.Unlock()
 	if waits {
 		waiters.Put(w)

@@ -140,19 +140,17 @@ func (c *ServerConn) cancel(id uint64, payload []byte) {
 	}
 }
 
-// park ends a call but keeps its result until it is fetched, and reports
-// whether anybody still wants it.
+// park ends a call but keeps its result until it is fetched, unless nobody wants
+// it any more: then it returns false, and the call is to be answered.
 func (c *ServerConn) park(call *Call, frame *buffer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.calls[call.id]
 	f.ender.end(nil)
-	if f.gone {
-		c.remove(call.id)
-		return false
+	if !f.gone {
+		f.result = frame
 	}
-	f.result = frame
-	return true
+	return !f.gone
 }
 
 // unpark takes a parked result, to be sent. sending is ended if the caller gives

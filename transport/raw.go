@@ -77,7 +77,7 @@ func (d *connecting) wait(ctx context.Context) (net.Conn, error) {
 	if e, ok := err.(*Error); ok && ctx.Err() == nil { //nolint:errorlint // the worker's own answer, unwrapped
 		return nil, e
 	}
-	return nil, d.conn.exchangeError(ctx, d.id, err, unsent)
+	return nil, d.conn.exchangeError(ctx, d.id, err, unsent, ending{})
 }
 
 // run uses the stream in a goroutine, because yamux may hold a writer for as

@@ -20,6 +20,16 @@ type Request struct {
 	// the worker only. Zero means what remains of the time of the context that
 	// the call is made with; negative means none.
 	Timeout time.Duration
+
+	// Abandoned is called when the caller gives up a call that the worker may
+	// have and has not answered: before [Conn.Call], [Conn.Invoke] or
+	// [Conn.Open] returns the error, or while a [Stream] is cancelled, which a
+	// Send that is given up and a message over the limit do too. ended is closed
+	// when the worker has no handler running for the call any more, or the
+	// connection has ended. It is called once at most, and never for a call that
+	// was not sent or that failed with the connection. It must not block, nor use
+	// the call. Nil means that nobody wants to know. [Conn.Connect] ignores it.
+	Abandoned func(ended <-chan struct{})
 }
 
 // limit returns how long the call may take from now on, 0 for any time.

@@ -313,19 +313,29 @@ func (c *ServerConn) terminal(call *Call, result []byte, err error) *buffer {
 }
 
 // answerOnLane sends the terminal frame, or parks it and says so if it is too
-// large for the lane.
+// large for the lane. A call that was cancelled is answered too: its caller may
+// want to know that it has ended.
 func (c *ServerConn) answerOnLane(call *Call, frame *buffer) {
-	if len(frame.payload()) <= laneMax {
-		crowded := c.answering(call)
-		if call.batched {
-			c.lane.post(call.id, frame)
-		} else {
-			_ = c.lane.send(call.id, frame, crowded) // fails only when the connection has ended
+	if len(frame.payload()) > laneMax {
+		if c.park(call, frame) {
+			_ = c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}), false)
+			return
 		}
-		c.answered()
-		return
+		frame.free()
+		frame = resultGone(call.id)
 	}
-	if c.park(call, frame) {
-		_ = c.lane.send(call.id, newFrame(header{typ: frameLarge, id: call.id}), false)
+	crowded := c.answering(call)
+	if call.batched {
+		c.lane.post(call.id, frame)
+	} else {
+		_ = c.lane.send(call.id, frame, crowded) // fails only when the connection has ended
 	}
+	c.answered()
+}
+
+// resultGone returns the frame that stands for a result that was dropped because
+// the call was cancelled.
+func resultGone(id uint64) *buffer {
+	gone := &Error{Code: CodeCanceled, Message: "the result is gone"}
+	return newFrame(header{typ: frameFail, id: id}, encodeFail(gone))
 }

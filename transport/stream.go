@@ -25,11 +25,14 @@ type Stream struct {
 	ended   chan struct{} // closed by the reader when it has ended
 	final   error         // the stream's outcome, set before ended is closed
 	sending atomic.Bool   // the caller may still send
-	cancel  sync.Once     // done by Cancel or at the end of the call, whichever comes first
+	cancel  sync.Once     // done when the call is given up or at its end, whichever comes first
+	ending  ending
 
 	last     *buffer   // the message that Recv returned last
 	deadline time.Time // of the whole call; may be zero
 	reusable bool      // the worker takes another call on the yamux stream
+	owed     bool      // the worker has the request, and its terminal frame has not come
+	left     header    // of a message over the limit, whose payload was not read
 }
 
 // Open starts a call with messages. With end set the caller sends none after
@@ -50,6 +53,7 @@ func (c *Conn) Open(ctx context.Context, req Request, end bool) (*Stream, error)
 	}
 	frame.stamp(id)
 	s := &Stream{c: c, id: id, frames: make(chan reply), quit: make(chan struct{}), ended: make(chan struct{})}
+	s.ending = newEnding(req.Abandoned)
 	s.sending.Store(!end)
 	if limit := req.limit(ctx); limit > 0 {
 		s.deadline = time.Now().Add(limit)
@@ -76,7 +80,7 @@ func (s *Stream) open(ctx context.Context, frame *buffer) error {
 	}
 	unsent := progress.CompareAndSwap(exchangeWaiting, exchangeAbandoned)
 	close(s.quit)
-	return s.c.exchangeError(ctx, s.id, err, unsent)
+	return s.c.exchangeError(ctx, s.id, err, unsent, s.ending)
 }
 
 // run opens the stream and is then its reader.
@@ -106,8 +110,9 @@ func (s *Stream) request(ctx context.Context, frame *buffer, progress *atomic.In
 	if !progress.CompareAndSwap(exchangeWaiting, exchangeBegun) {
 		return ErrNotSent
 	}
-	stop := context.AfterFunc(ctx, func() { s.stream.SetDeadline(past) })
+	stop := context.AfterFunc(ctx, func() { s.stream.SetWriteDeadline(past) })
 	_, err := s.stream.Write(frame.frame())
+	s.owed = err == nil // what came in part is not run
 	if !stop() {
 		return ctx.Err()
 	}
@@ -126,8 +131,28 @@ func (s *Stream) settle() {
 		kept = s.reusable && !s.sending.Load() && !s.expired() && s.c.release(s.stream)
 	})
 	close(s.ended)
+	if s.ending.wanted() {
+		s.drain()
+		s.ending.over()
+	}
 	if !kept && s.stream != nil {
 		s.stream.Close()
+	}
+}
+
+// drain discards what still comes until the call has ended on the worker: its
+// terminal frame, or the end of the stream, which the worker closes when the
+// handler has returned.
+func (s *Stream) drain() {
+	for h := s.left; s.owed; {
+		_, err := io.CopyN(io.Discard, s.stream, int64(h.length))
+		if err == nil {
+			h, err = readHeaderOf(s.stream, s.id)
+		}
+		if errors.Is(err, ErrProtocol) {
+			_ = s.c.broken(err)
+		}
+		s.owed = err == nil && h.typ == frameMessage
 	}
 }
 
@@ -140,8 +165,9 @@ func (s *Stream) read() error {
 	for {
 		r, err := s.c.readFrame(s.stream, s.id)
 		if err != nil {
-			return s.broken(err)
+			return s.unreadable(r.header, err)
 		}
+		s.owed = r.typ == frameMessage
 		switch r.typ {
 		case frameMessage:
 			select {
@@ -162,17 +188,27 @@ func (s *Stream) read() error {
 	}
 }
 
+// unreadable says why a frame is not taken. One over the limit ends its call.
+func (s *Stream) unreadable(h header, err error) error {
+	_, limit := errors.AsType[*Error](err)
+	if s.owed = limit && h.typ == frameMessage; !limit {
+		return s.broken(err)
+	}
+	s.left = h
+	s.cancel.Do(func() { s.giveUp(cancelCaller) })
+	return err
+}
+
 // broken says why no frame can be read. At the end of the call's time, and
 // only then, the worker cuts a stream without a terminal frame.
 func (s *Stream) broken(err error) error {
 	select {
 	case <-s.quit:
+		if errors.Is(err, ErrProtocol) {
+			_ = s.c.broken(err)
+		}
 		return s.cause
 	default:
-	}
-	if _, limit := errors.AsType[*Error](err); limit {
-		s.c.cancel(s.id, cancelCaller)
-		return err
 	}
 	if s.expired() && !errors.Is(err, ErrProtocol) && s.c.Err() == nil {
 		return context.DeadlineExceeded
@@ -260,6 +296,8 @@ func (s *Stream) send(ctx context.Context, frame *buffer) error {
 		return nil
 	case <-s.ended:
 		return io.EOF
+	case <-s.quit:
+		return io.EOF
 	case <-ctx.Done():
 		s.Cancel(reason(ctx) == cancelDeadline)
 		return ctx.Err()
@@ -277,7 +315,15 @@ func (s *Stream) Cancel(deadline bool) {
 			why, s.cause = cancelDeadline, context.DeadlineExceeded
 		}
 		close(s.quit)
-		s.c.cancel(s.id, why)
-		s.stream.SetDeadline(past)
+		s.giveUp(why)
 	})
+}
+
+// giveUp tells the worker that nobody wants the call any more, ends what waits
+// on its stream, and says so to a caller who wants to know when it ends. It is
+// called within s.cancel, so once at most.
+func (s *Stream) giveUp(why byte) {
+	s.c.cancel(s.id, why)
+	s.ending.interrupt(s.stream)
+	s.ending.abandoned()
 }

@@ -11,6 +11,7 @@ import (
 type waiter struct {
 	reply    chan reply // has room for the one that comes
 	deadline time.Time  // zero means none
+	watched  bool       // the caller wants to know when the call ends that it gives up
 }
 
 // waiters holds those that are not in use: their channels are empty.
@@ -19,7 +20,7 @@ var waiters = sync.Pool{New: func() any { return &waiter{reply: make(chan reply,
 func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (reply, error) {
 	w := waiters.Get().(*waiter)
 	began := time.Now()
-	w.deadline = time.Time{}
+	w.deadline, w.watched = time.Time{}, req.Abandoned != nil
 	if req.Timeout > 0 {
 		w.deadline = began.Add(req.Timeout)
 	}
@@ -31,9 +32,10 @@ func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (rep
 	frame.stamp(id)
 	if err := c.lane.send(id, frame, crowded); err != nil {
 		c.forget(id, w)
+		c.neverSent(id)
 		return reply{}, fmt.Errorf("%w: %w: %w", ErrNotSent, ErrConnectionLost, err)
 	}
-	r, err := c.await(ctx, id, w)
+	r, err := c.await(ctx, req, id, w)
 	if err == nil && r.typ == frameLarge {
 		ctx, cancel := req.within(ctx, began)
 		defer cancel()
@@ -43,7 +45,7 @@ func (c *Conn) callOnLane(ctx context.Context, req *Request, frame *buffer) (rep
 }
 
 // await waits for the frame of a call on the lane.
-func (c *Conn) await(ctx context.Context, id uint64, w *waiter) (reply, error) {
+func (c *Conn) await(ctx context.Context, req *Request, id uint64, w *waiter) (reply, error) {
 	if c.wire.baton.move(nobody, reader) {
 		c.readFor(ctx, w)
 	}
@@ -52,26 +54,31 @@ func (c *Conn) await(ctx context.Context, id uint64, w *waiter) (reply, error) {
 		waiters.Put(w)
 		switch r.typ {
 		case frameLost:
-			return reply{}, c.giveUp(id, c.Err(), 0)
+			return reply{}, c.giveUp(req, id, c.Err(), 0)
 		case frameExpired:
-			return reply{}, c.giveUp(id, context.DeadlineExceeded, cancelDeadline)
+			return reply{}, c.giveUp(req, id, context.DeadlineExceeded, cancelDeadline)
 		}
 		return r, nil
 	case <-ctx.Done():
 		c.forget(id, w)
-		return reply{}, c.giveUp(id, ctx.Err(), reason(ctx))
+		return reply{}, c.giveUp(req, id, ctx.Err(), reason(ctx))
 	}
 }
 
 // giveUp returns why a call has ended without an answer, and says whether it
 // can have run. why is the reason to cancel it, 0 if nobody is there to tell.
-func (c *Conn) giveUp(id uint64, err error, why byte) error {
+func (c *Conn) giveUp(req *Request, id uint64, err error, why byte) error {
 	if c.lane.takeBack(id) {
+		c.neverSent(id)
 		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	if why != 0 {
-		c.cancel(id, why)
+	if why == 0 {
+		return err
 	}
+	if ended := c.endOf(id); ended != nil {
+		defer req.Abandoned(ended)
+	}
+	c.cancel(id, why)
 	return err
 }
 
@@ -114,7 +121,7 @@ func (c *Conn) ring() {
 		switch {
 		case w.deadline.IsZero():
 		case !now.Before(w.deadline):
-			delete(c.calls, id)
+			c.abandon(id, w)
 			defer c.wire.kick()                                 // it may be reading
 			w.reply <- reply{header: header{typ: frameExpired}} // has room: each call gets one
 		case next.IsZero() || w.deadline.Before(next):
