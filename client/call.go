@@ -18,11 +18,16 @@ func (w *Worker) Invoke(ctx context.Context, req *Request, reply any) error {
 	if req.Kind != transport.KindUnary {
 		return a.wrongKind(req.Kind)
 	}
-	err := w.call(ctx, &a, transport.Request{Method: req.Method, Metadata: req.Metadata, Value: req.Body}, reply)
+	err := w.call(ctx, &a, req.transported(), reply)
 	if err != nil {
 		return a.explain(ctx, err)
 	}
 	return nil
+}
+
+// transported returns what the transport has to know of the request.
+func (r *Request) transported() transport.Request {
+	return transport.Request{Method: r.Method, Metadata: r.Metadata, Value: r.Body, Abandoned: r.abandoned}
 }
 
 // decode decodes a reply into v, nil to ignore it.
@@ -133,20 +138,20 @@ func (w *Worker) Open(ctx context.Context, req *Request) (*Messages, error) {
 	if req.Kind != transport.KindStream && req.Kind != transport.KindBidi {
 		return nil, a.wrongKind(req.Kind)
 	}
-	m := &Messages{ctx: ctx, attempt: &a}
+	m := &Messages{ctx: ctx, attempt: &a, finished: req.finished}
 	opening, cancel := a.within(ctx)
 	defer cancel()
 	err := w.onLink(opening, &a, func(l *link) (err error) {
 		m.link = l
-		// The per-message timeout bounds the opening, and not the whole call.
-		treq := transport.Request{Method: req.Method, Metadata: req.Metadata, Value: req.Body, Timeout: remaining(ctx)}
+		treq := req.transported()
+		treq.Timeout = remaining(ctx) // the per-message timeout bounds the opening, and not the whole call
 		m.stream, err = l.conn.Open(opening, treq, req.Kind == transport.KindStream)
 		return err
 	})
 	if err != nil {
 		return nil, a.explain(ctx, err)
 	}
-	m.stop = context.AfterFunc(ctx, func() { m.stream.Cancel(errors.Is(ctx.Err(), context.DeadlineExceeded)) })
+	m.stop = context.AfterFunc(ctx, m.expire)
 	return m, nil
 }
 
@@ -188,12 +193,39 @@ type Messages struct {
 
 	once  sync.Once
 	fault error // the first failure, which all later uses return
+
+	// finished is called once, when the call has ended for its caller, and after
+	// the request's abandoned: with io.EOF, with the error that is about to be
+	// returned, with that of the context's end though nobody may be there to get
+	// it, or with nil if Close ends the call. What it returns is returned in the
+	// place of that error. Nil means that nobody wants to know.
+	finished func(error) error
+	over     sync.Once // finished was called
 }
 
 // fail keeps the first failure of the call and returns it.
 func (m *Messages) fail(err error) error {
-	m.once.Do(func() { m.fault = err })
+	m.once.Do(func() { m.fault = m.finish(err) })
 	return m.fault
+}
+
+// finish says that the call has ended, unless that was said before, and returns
+// the error to return.
+func (m *Messages) finish(err error) error {
+	m.over.Do(func() {
+		if m.finished != nil {
+			err = m.finished(err)
+		}
+	})
+	return err
+}
+
+// expire ends the call with its context.
+func (m *Messages) expire() {
+	m.stream.Cancel(errors.Is(m.ctx.Err(), context.DeadlineExceeded))
+	if m.finished != nil {
+		_ = m.fail(m.attempt.explain(m.ctx, m.ctx.Err())) // for who reads, if anybody does
+	}
 }
 
 // Recv decodes the next message into msg, a pointer. After the last message it
@@ -268,5 +300,6 @@ func (m *Messages) sent(ctx context.Context, a *attempt, err error) error {
 func (m *Messages) Close() error {
 	m.stop()
 	m.stream.Cancel(false)
+	_ = m.finish(nil)
 	return nil
 }

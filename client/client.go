@@ -62,12 +62,11 @@ type Request struct {
 	// [PoolConfig.MaxTries] times in all, if its worker dies. See [Idempotent].
 	Idempotent bool
 
-	// abandoned is transport.Request's.
+	// abandoned is told of a call that is given up, see [transport.Request].
 	abandoned func(ended <-chan struct{})
 
-	// finished takes the outcome of a call with messages, once, and returns the
-	// error that the caller gets. It is io.EOF at the end, and nil if the call is
-	// closed before.
+	// finished is told of the end of a call with messages that was opened, see
+	// [Messages]. Nil means that nobody wants to know.
 	finished func(error) error
 }
 

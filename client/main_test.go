@@ -16,12 +16,18 @@ const (
 	Square transport.Method[int, int]       = "square"
 	Count  transport.StreamMethod[int, int] = "count"
 	Double transport.BidiMethod[int, int]   = "double"
+
+	Forever transport.Method[int, int] = "forever" // until its context ends
 )
 
 // TestMain makes the test binary its own worker.
 func TestMain(m *testing.M) {
 	var mux server.Mux
 	server.Handle(&mux, Square, func(_ context.Context, n int) (int, error) { return n * n, nil })
+	server.Handle(&mux, Forever, func(ctx context.Context, _ int) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
 	server.HandleStream(&mux, Count, func(_ context.Context, n int, send func(int) error) error {
 		for i := range n {
 			if err := send(i); err != nil {
