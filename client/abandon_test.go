@@ -136,15 +136,17 @@ func recvAll(t *testing.T, m *Messages) error {
 	}
 }
 
-func TestACallWithMessagesSaysOnceHowItEnded(t *testing.T) {
-	w := started(t)
-	for _, test := range []struct {
-		name      string
-		req       Request
-		use       func(*testing.T, *Worker, *Messages, context.CancelFunc) error
-		want      error // the outcome
-		abandoned bool
-	}{
+// ending is a way in which a call with messages ends.
+type ending struct {
+	name      string
+	req       Request
+	use       func(*testing.T, *Worker, *Messages, context.CancelFunc) error
+	want      error // the outcome
+	abandoned bool
+}
+
+func endings() []ending {
+	return []ending{
 		{"read to its end", Request{Method: "count", Kind: transport.KindStream, Body: 3}, func(t *testing.T, _ *Worker, m *Messages, cancel context.CancelFunc) error {
 			defer cancel()
 			return recvAll(t, m)
@@ -186,7 +188,12 @@ func TestACallWithMessagesSaysOnceHowItEnded(t *testing.T) {
 			w.Kill()
 			return recvAll(t, m)
 		}, ErrWorkerExited, false},
-	} {
+	}
+}
+
+func TestACallWithMessagesSaysOnceHowItEnded(t *testing.T) {
+	w := started(t)
+	for _, test := range endings() {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
