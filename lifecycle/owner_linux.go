@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -148,24 +149,24 @@ func isPidfdOf(fd int, id identity) bool {
 	if link != "anon_inode:[pidfd]" && (unix.Fstatfs(fd, &fs) != nil || fs.Type != pidfsMagic) {
 		return false
 	}
-	pid, ok := pidfdPid(strconv.Itoa(fd))
+	pid, err := pidfdPid(strconv.Itoa(fd))
 	// 0 means a process of another namespace, -1 one that has been reaped.
-	return ok && (pid <= 0 || pid == id.Pid)
+	return err == nil && (pid <= 0 || pid == id.Pid)
 }
 
-// pidfdPid returns the pid that a descriptor of this process refers to; it is false for one that is no pidfd.
-func pidfdPid(fd string) (int, bool) {
+// pidfdPid returns the pid that a descriptor of this process refers to. For one that is closed or no pidfd it is
+// [fs.ErrNotExist].
+func pidfdPid(fd string) (int, error) {
 	info, err := os.ReadFile("/proc/self/fdinfo/" + fd)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
 	for line := range strings.Lines(string(info)) {
 		if value, ok := strings.CutPrefix(line, "Pid:"); ok {
-			pid, err := strconv.Atoi(strings.TrimSpace(value))
-			return pid, err == nil
+			return strconv.Atoi(strings.TrimSpace(value))
 		}
 	}
-	return 0, false
+	return 0, fs.ErrNotExist
 }
 
 func namespace(kind string) string {

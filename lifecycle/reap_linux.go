@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strconv"
@@ -32,17 +34,18 @@ func (w *Worker) reapOrphans() {
 func reapAged(before map[int]string) map[int]string {
 	now := make(map[int]string)
 	var owned map[int]bool
+	var err error
 	for _, pid := range children(os.Getpid()) {
-		stat, err := readStat(pid)
-		if err != nil || stat.state != 'Z' || !isZombie(pid) {
+		stat, statErr := readStat(pid)
+		if statErr != nil || stat.state != 'Z' || !isZombie(pid) {
 			continue
 		}
 		if owned == nil {
-			owned = waitedFor()
+			owned, err = waitedFor()
 		}
 		switch {
 		case owned[pid]:
-		case before[pid] == stat.start:
+		case err == nil && before[pid] == stat.start:
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		default:
 			now[pid] = stat.start
@@ -51,20 +54,24 @@ func reapAged(before map[int]string) map[int]string {
 	return now
 }
 
-// waitedFor returns the processes that this one holds pidfds of.
-func waitedFor() map[int]bool {
+// waitedFor returns the processes that this one holds pidfds of. With an error, for want of a free descriptor say, those are
+// not all.
+func waitedFor() (map[int]bool, error) {
 	pids := make(map[int]bool)
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return pids
+		return pids, err
 	}
 	for _, entry := range entries {
 		if _, err := strconv.Atoi(entry.Name()); err != nil {
 			continue
 		}
-		if pid, ok := pidfdPid(entry.Name()); ok {
+		switch pid, err := pidfdPid(entry.Name()); {
+		case err == nil:
 			pids[pid] = true
+		case !errors.Is(err, fs.ErrNotExist):
+			return pids, err
 		}
 	}
-	return pids
+	return pids, nil
 }

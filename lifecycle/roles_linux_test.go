@@ -33,6 +33,7 @@ var roles = map[string]func(){
 	"family":     runFamily,
 	"fds":        runFds,
 	"orphans":    runOrphans,
+	"blind":      runBlind,
 	"self-start": runSelfStart,
 	"facts":      runFacts,
 	"tick":       runTick,
@@ -178,6 +179,29 @@ func runOrphans() {
 	}
 	serving(nil)
 	block()
+}
+
+// runBlind has no descriptors to look at its own.
+func runBlind() {
+	w := worker()
+	check(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 64, Max: 64}))
+	hoard()
+	_, err := waitedFor()
+	w.Serving(nil)
+	fmt.Println("refused", errors.Is(err, unix.EMFILE))
+	fmt.Println("up")
+	block()
+}
+
+// hoard takes all descriptors that there are.
+func hoard() (fds []int) {
+	for {
+		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fds
+		}
+		fds = append(fds, fd)
+	}
 }
 
 func runSelfStart() {

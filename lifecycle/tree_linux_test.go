@@ -114,6 +114,12 @@ func TestOrphansAreReapedAndStatusesNotStolen(t *testing.T) {
 	awaitLine(t, p.Output(), "late true")
 }
 
+// Nobody's child is reaped by who could not look whose it is.
+func TestWithoutDescriptorsItIsNotKnownWhoIsWaitedFor(t *testing.T) {
+	p := startReady(t, role(t, "blind"))
+	awaitLine(t, p.Output(), "refused true")
+}
+
 func TestADeadChildIsReapedWithoutBeingAsked(t *testing.T) {
 	p := start(t, role(t, "exit0"))
 	await(t, "process reaped", func() bool {
