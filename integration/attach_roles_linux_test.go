@@ -152,6 +152,7 @@ type order struct {
 	Env    []string
 	Args   []string
 	Idle   time.Duration
+	Limits lifecycle.Limits
 	Owned  bool // this process owns the worker
 	Rounds int  // of attaching, one call and closing; 0 means 1
 	Pause  time.Duration
@@ -179,7 +180,7 @@ func shared(root string, env ...string) *lifecycle.Command {
 
 func (o *order) command() *lifecycle.Command {
 	cmd := shared(o.Root, o.Env...)
-	cmd.Args, cmd.IdleTimeout = o.Args, o.Idle
+	cmd.Args, cmd.IdleTimeout, cmd.Limits = o.Args, o.Idle, o.Limits
 	if o.Owned {
 		var err error
 		cmd.Owner, err = lifecycle.OwnerProcess(os.Getpid())

@@ -194,7 +194,7 @@ func TestStopEndsAWorkerThatDoesNotAnswerByForce(t *testing.T) {
 func TestRestartReplacesASharedWorkerWithOneThatIsStartedAsItWas(t *testing.T) {
 	t.Parallel()
 	root, book := newSharedRoot(t), newLog()
-	o := order{Root: root, Name: "again", Args: []string{"-x"}, Env: []string{flavorEnv + "=sweet"}}
+	o := order{Root: root, Name: "again", Args: []string{"-x"}, Env: []string{flavorEnv + "=sweet"}, Limits: lifecycle.Limits{CPU: time.Hour, Nice: 3}}
 	leaveBehind(t, o)
 	d := &client.Dialer{Logger: book.logger, RuntimeDir: root}
 	old := join(t, d, o.Name, o.command())

@@ -106,6 +106,7 @@ func TestConfigurationThatDiffersGetsANewWorker(t *testing.T) {
 		"env " + flavorEnv: {func(c *lifecycle.Command) { c.Env = setEnv(c.Env, flavorEnv, "sour") },
 			func(r visitReply) bool { return r.Flavor == "sour" }},
 		"dir":    {func(c *lifecycle.Command) { c.Dir = dir }, func(r visitReply) bool { return r.Dir == dir }},
+		"limits": {func(c *lifecycle.Command) { c.Limits.GoMaxProcs = 1 }, nil},
 		"config": {func(c *lifecycle.Command) { c.Config = testConfig{2} }, func(r visitReply) bool { return string(r.Config) == `{"Level":2}` }},
 	}
 	for field, test := range tests {

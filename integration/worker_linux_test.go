@@ -99,6 +99,7 @@ func newMux() *server.Mux {
 		}))
 		return struct{}{}, nil
 	})
+	server.Handle(mux, hoard, handleHoard)
 	server.Handle(mux, nest, func(ctx context.Context, _ struct{}) (found, error) { return startBelow(ctx) })
 	server.Handle(mux, calls, func(context.Context, struct{}) (list []string, err error) {
 		for {
@@ -187,6 +188,8 @@ func failBy(how string) error {
 	case "missing file":
 		_, err := os.Open("/nonexistent/file")
 		return fmt.Errorf("read the config: %w", err)
+	case "too many files":
+		return &fs.PathError{Op: "open", Path: "/some/file", Err: syscall.EMFILE}
 	case "coded":
 		return transport.Errorf("app.busy", "try later: %w", io.ErrUnexpectedEOF)
 	case "details":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // arm is the worker's first act. Its order matters: the lock first, so that no sweeper takes the instance for a leftover;
@@ -55,12 +56,16 @@ func (w *Worker) armWith(l *launch) {
 		w.spool = newSpool(file, w.watchedDirs(), w.recheck)
 		go w.spool.tend()
 	}
+	if err := w.limit(); err != nil {
+		_ = w.EntryWriter().WriteEntry(&Entry{Time: time.Now(), Level: "error", Message: err.Error()}) // the status says so as well
+		w.Exit(2)
+	}
 }
 
 func newWorker(dir string, l *launch) *Worker {
 	return &Worker{
 		Name: l.Name, ID: filepath.Base(dir), Dir: dir, Socket: filepath.Join(dir, socketName), Secret: l.Secret,
-		Build: l.Build, IdleTimeout: l.IdleTimeout, MaxLifetime: l.MaxLifetime, Grace: l.Grace, LogLevel: l.LogLevel,
+		Build: l.Build, IdleTimeout: l.IdleTimeout, MaxLifetime: l.MaxLifetime, Grace: l.Grace, LogLevel: l.LogLevel, Limits: l.Limits,
 		Self: l.Self, HasOwner: l.Owner.Pid != 0, config: l.Config, ownerGone: make(chan struct{}),
 		displaced: make(chan struct{}),
 	}

@@ -75,6 +75,8 @@ type Command struct {
 	// Grace bounds the teardown after the owner died or an exit was asked for. Zero means 2 s, negative means none:
 	// the worker exits at once and its drain function is not run.
 	Grace time.Duration
+	// Limits bound what the worker's process may use. Zero means that it inherits what its starter may use.
+	Limits Limits
 	// RuntimeDir is the directory for instance directories. Empty means the default of [RuntimeDir].
 	RuntimeDir string
 	// LogLevel is the level from which on the worker's loggers write, by its name in logrus ("debug", "info", ...). Empty
@@ -134,6 +136,9 @@ func (c *Command) command() (*exec.Cmd, error) {
 		return nil, err
 	}
 	if err := checkName(c.name()); err != nil {
+		return nil, err
+	}
+	if err := c.Limits.check(); err != nil {
 		return nil, err
 	}
 	path, err := lookPath(c.Path)

@@ -33,6 +33,8 @@ type Entry struct {
 	// form, and a value that JSON cannot encode for its fmt.Sprint text. Read back, numbers are int64 where they are
 	// whole, else float64.
 	Fields map[string]any
+
+	limit string // that the worker leaves for, one of those of [ExitError.Limit]; empty in all other entries
 }
 
 type wireEntry struct {
@@ -40,6 +42,7 @@ type wireEntry struct {
 	Time    time.Time                  `json:"time"`
 	Level   string                     `json:"level"`
 	Message string                     `json:"msg"`
+	Limit   string                     `json:"limit,omitempty"`
 	Fields  map[string]json.RawMessage `json:"fields,omitempty"`
 }
 
@@ -48,13 +51,14 @@ type readEntry struct {
 	Time    time.Time      `json:"time"`
 	Level   string         `json:"level"`
 	Message string         `json:"msg"`
+	Limit   string         `json:"limit"`
 	Fields  map[string]any `json:"fields"`
 }
 
 // AppendTo appends the encoded entry to b. An entry of more than 256 KiB is cut and has the field "unref_cut", which
 // says how long it was.
 func (e *Entry) AppendTo(b []byte) []byte {
-	wire := wireEntry{Unref: 1, Time: e.time(), Level: e.Level, Message: e.Message, Fields: encodeFields(e.Fields)}
+	wire := wireEntry{Unref: 1, Time: e.time(), Level: e.Level, Message: e.Message, Limit: e.limit, Fields: encodeFields(e.Fields)}
 	record := wire.encode()
 	if len(record)+2 > maxEntry {
 		record = wire.cut(len(record)).encode()
@@ -145,7 +149,7 @@ func decodeEntry(record []byte) (*Entry, bool) {
 	for key, value := range read.Fields {
 		read.Fields[key] = plainNumbers(value)
 	}
-	return &Entry{Time: read.Time, Level: read.Level, Message: read.Message, Fields: read.Fields}, true
+	return &Entry{Time: read.Time, Level: read.Level, Message: read.Message, Fields: read.Fields, limit: read.Limit}, true
 }
 
 func plainNumbers(value any) any {

@@ -40,6 +40,17 @@ func TestAnEntryComesBackAsItWas(t *testing.T) {
 	}
 }
 
+func TestAnEntryKeepsTheLimitThatTheWorkerLeavesFor(t *testing.T) {
+	e := &Entry{Time: time.Unix(0, 0).UTC(), Level: "error", Message: "leaving", limit: LimitOpenFiles}
+	const want = `{"unref":1,"time":"1970-01-01T00:00:00Z","level":"error","msg":"leaving","limit":"open files"}`
+	if got := string(e.AppendTo(nil)); got != "\x1e"+want+"\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := decoded(t, e); !reflect.DeepEqual(got, e) {
+		t.Errorf("got %+v, want %+v", got, e)
+	}
+}
+
 func TestNoFieldMakesAnEntryFail(t *testing.T) {
 	var loop map[string]any
 	loop = map[string]any{"loop": &loop}

@@ -25,6 +25,9 @@ type ExitError struct {
 	// OutOfMemory is whether the Go runtime or the kernel (cgroup v2) is known to have ended the process for want of
 	// memory. False also means not known.
 	OutOfMemory bool
+	// Limit is the one of the worker's [Limits] that it ended for: [LimitMemory], [LimitCPU] or [LimitOpenFiles]. Empty means
+	// that none is known.
+	Limit string
 	// Killed says why this starter killed the process, empty if it did not.
 	Killed string
 	// Output is the last output as plain text lines, log entries rendered as "level: message key=value". It is at most
@@ -32,7 +35,8 @@ type ExitError struct {
 	// newest rest.
 	Output []byte
 
-	left bool // by Worker.Exit, as it has to: it has cleared away its directory
+	limits Limits // of the worker, as far as known
+	left   bool   // by Worker.Exit, as it has to: it has cleared away its directory
 }
 
 // unknownSignal stands for an end of which nothing is known.
@@ -66,8 +70,11 @@ func (e *ExitError) cause() string {
 	case e.Signal != 0:
 		text = fmt.Sprintf("was ended by signal %v", e.Signal)
 	}
-	if e.OutOfMemory {
+	if e.OutOfMemory && e.Limit != LimitMemory {
 		text += " (out of memory)"
+	}
+	if e.Limit != "" {
+		text += " (" + e.limits.over(e.Limit) + ")"
 	}
 	if e.Killed != "" {
 		text += " (" + e.Killed + ")"

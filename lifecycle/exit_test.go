@@ -26,6 +26,18 @@ func TestAnExitErrorSaysWhatHappened(t *testing.T) {
 			"worker demo (pid 12) exited with status 2 (out of memory) after 0s; last output:\none\ntwo",
 		},
 		{
+			ExitError{Name: "demo", Pid: 12, Code: 2, OutOfMemory: true, Limit: LimitMemory, limits: Limits{Memory: 1 << 20}, Ready: true},
+			"worker demo (pid 12) exited with status 2 (out of memory: over its limit of 1 MiB of memory) after 0s",
+		},
+		{
+			ExitError{Name: "demo", Pid: 12, Limit: LimitCPU, limits: Limits{CPU: time.Minute}, Ready: true},
+			"worker demo (pid 12) exited with status 0 (over its limit of 1m0s of CPU time) after 0s",
+		},
+		{
+			ExitError{Name: "demo", Pid: 12, Limit: LimitOpenFiles, Ready: true},
+			"worker demo (pid 12) exited with status 0 (over its limit of open files) after 0s",
+		},
+		{
 			ExitError{Name: "demo", Pid: 12, Elapsed: time.Second, Output: []byte("bye\n")},
 			"worker demo (pid 12) exited with status 0 after 1s, before it was ready (a worker's main ends in server.Main); last output:\nbye",
 		},

@@ -28,6 +28,8 @@ type Fingerprint struct {
 	Env []string `json:"env,omitempty"`
 	// Dir is the working directory, "" if [Command.Dir] says none.
 	Dir string `json:"dir,omitempty"`
+	// Limits are [Command.Limits].
+	Limits Limits `json:"limits,omitzero"`
 	// Config is [Command.Config] as JSON, nil if there is none.
 	Config json.RawMessage `json:"config,omitempty"`
 
@@ -36,7 +38,7 @@ type Fingerprint struct {
 
 // Difference is one field in which two fingerprints differ, with both values in a form to be read.
 type Difference struct {
-	Field string `json:"field"` // "executable", "args", "env NAME", "dir" or "config"
+	Field string `json:"field"` // "executable", "args", "env NAME", "dir", "limits" or "config"
 	Was   string `json:"was"`
 	Is    string `json:"is"`
 }
@@ -72,6 +74,9 @@ func (f *Fingerprint) Diff(other *Fingerprint) []Difference {
 	}
 	if f.Dir != other.Dir {
 		add("dir", fmt.Sprintf("%q", f.Dir), fmt.Sprintf("%q", other.Dir))
+	}
+	if f.Limits != other.Limits {
+		add("limits", f.Limits.String(), other.Limits.String())
 	}
 	if !bytes.Equal(f.Config, other.Config) {
 		add("config", cmp.Or(string(f.Config), "none"), cmp.Or(string(other.Config), "none"))
@@ -136,7 +141,7 @@ func (c *Command) Fingerprint(known *Record) (*Fingerprint, error) {
 	}
 	f := &Fingerprint{
 		Args: allAsText(append([]string{filepath.Base(c.argv0())}, c.Args...)),
-		Env:  allAsText(chosen(cmd.Env, c.FingerprintEnv)),
+		Env:  allAsText(chosen(cmd.Env, c.FingerprintEnv)), Limits: c.Limits.whole(),
 	}
 	if c.Dir != "" {
 		if f.Dir, err = filepath.Abs(c.Dir); err != nil {

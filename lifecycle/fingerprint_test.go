@@ -18,7 +18,8 @@ import (
 
 func aFingerprint() *Fingerprint {
 	return &Fingerprint{
-		Executable: "sha256:00", Args: []string{"w", "-x"}, Env: []string{"A=1", "B"}, Dir: "/d", Config: json.RawMessage(`{"n":1}`),
+		Executable: "sha256:00", Args: []string{"w", "-x"}, Env: []string{"A=1", "B"}, Dir: "/d", Limits: Limits{Nice: 5},
+		Config: json.RawMessage(`{"n":1}`),
 	}
 }
 
@@ -37,6 +38,8 @@ func TestFingerprintsDifferInEachField(t *testing.T) {
 		{Difference{"env B", `not set`, `""`}, func(f *Fingerprint) { f.Env = []string{"A=1", "B="} }},
 		{Difference{"env C", `not set`, `"="`}, func(f *Fingerprint) { f.Env = []string{"A=1", "B", "C=="} }},
 		{Difference{"dir", `"/d"`, `""`}, func(f *Fingerprint) { f.Dir = "" }},
+		{Difference{"limits", `Nice 5`, `Memory 1 MiB, Nice 5`}, func(f *Fingerprint) { f.Limits.Memory = 1 << 20 }},
+		{Difference{"limits", `Nice 5`, `none`}, func(f *Fingerprint) { f.Limits = Limits{} }},
 		{Difference{"config", `{"n":1}`, `{"n":2}`}, func(f *Fingerprint) { f.Config = json.RawMessage(`{"n":2}`) }},
 		{Difference{"config", `{"n":1}`, `none`}, func(f *Fingerprint) { f.Config = nil }},
 	} {
@@ -67,7 +70,7 @@ func TestDifferencesOfAllFieldsAreInOrder(t *testing.T) {
 	for _, d := range aFingerprint().Diff(&Fingerprint{Env: []string{"C=1", "A=2"}}) {
 		fields = append(fields, d.Field)
 	}
-	if want := []string{"executable", "args", "env A", "env C", "dir", "config"}; !slices.Equal(fields, want) {
+	if want := []string{"executable", "args", "env A", "env C", "dir", "limits", "config"}; !slices.Equal(fields, want) {
 		t.Errorf("got %v, want %v", fields, want)
 	}
 }

@@ -29,7 +29,9 @@ type found struct {
 // Process. Whether the process still is the worker's is looked at when that matters, before each signal and before its end
 // is waited for.
 func (r *Record) Open(output *os.File) *Process {
-	return openFound(r.Address, r.Process, r.Program, r.Started, output)
+	p := openFound(r.Address, r.Process, r.Program, r.Started, output)
+	p.limits = r.Fingerprint.Limits
+	return p
 }
 
 // OpenProcess is like [Record.Open] for a worker that has said itself that pid is its own.
@@ -38,7 +40,11 @@ func OpenProcess(addr Address, pid int, output *os.File) *Process {
 	if err != nil {
 		id = identity{Pid: pid}
 	}
-	return openFound(addr, id, "", time.Now(), output)
+	p := openFound(addr, id, "", time.Now(), output)
+	if l, err := readLaunch(addr.Dir); err == nil {
+		p.limits = l.Limits
+	}
+	return p
 }
 
 func openFound(addr Address, id identity, program string, started time.Time, output *os.File) *Process {

@@ -113,7 +113,7 @@ func (a *Address) Command() (*Command, error) {
 		Dir:   string(l.Shared.Dir),
 		Build: l.Build, IdleTimeout: orForever(l.IdleTimeout), MaxLifetime: l.MaxLifetime,
 		DrainTimeout: orForever(l.Shared.DrainTimeout), StartTimeout: l.Shared.StartTimeout, Grace: l.Grace,
-		RuntimeDir: filepath.Dir(l.Shared.Registry), LogLevel: l.LogLevel, FingerprintEnv: l.Shared.FingerprintEnv, self: l.Self,
+		RuntimeDir: filepath.Dir(l.Shared.Registry), LogLevel: l.LogLevel, Limits: l.Limits, FingerprintEnv: l.Shared.FingerprintEnv, self: l.Self,
 		runDir: string(l.Shared.StarterDir),
 	}
 	if l.Owner.Pid != 0 {

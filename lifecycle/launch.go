@@ -16,7 +16,7 @@ const (
 	envWorker = "UNREF_WORKER"
 
 	launchName    = "launch"
-	launchVersion = 1
+	launchVersion = 2
 	firstExtraFD  = 3
 )
 
@@ -34,6 +34,7 @@ type launch struct {
 	IdleTimeout time.Duration   `json:"idle_timeout,omitzero"` // all three in nanoseconds
 	MaxLifetime time.Duration   `json:"max_lifetime,omitzero"`
 	Grace       time.Duration   `json:"grace"`
+	Limits      Limits          `json:"limits,omitzero"`
 	Config      json.RawMessage `json:"config,omitempty"`
 	Program     rawText         `json:"program"`
 	RuntimeDir  rawText         `json:"runtime_dir"`      // that was asked for; the instance may be in the short one

@@ -26,10 +26,24 @@ func (w *Worker) watchOwner(owner *ownerWatch) {
 
 // leave drains and exits. It holds no lock that the program could hold as well.
 func (w *Worker) leave(reason string) {
+	if reason == "" {
+		w.leaveWith(nil)
+		return
+	}
+	w.leaveWith(&Entry{Level: "debug", Message: "leaving: " + reason})
+}
+
+// leaveOver is leave for a worker that is over one of its limits.
+func (w *Worker) leaveOver(limit string) {
+	w.leaveWith(&Entry{Level: "error", Message: "leaving: " + w.Limits.over(limit), limit: limit})
+}
+
+func (w *Worker) leaveWith(parting *Entry) {
 	if w.leaving.Swap(true) {
 		return
 	}
-	w.tellReason(reason)
+	w.Limits.spend()
+	w.tell(parting)
 	drain := w.drain.Load()
 	if drain == nil || w.Grace < 0 {
 		w.Exit(0)
@@ -48,14 +62,35 @@ func (w *Worker) leave(reason string) {
 	w.Exit(0)
 }
 
-// tellReason says in the output why the worker leaves, unless that could block: where there is no spool, standard error may
-// be a pipe that nobody reads.
-func (w *Worker) tellReason(reason string) {
-	if reason == "" || w.spool == nil {
+// farewell is the entry that says why the worker leaves, and how long the output was with it.
+type farewell struct {
+	parting *Entry
+	size    int64
+}
+
+// tell says in the output why the worker leaves, unless that could block: where there is no spool, standard error may be a
+// pipe that nobody reads.
+func (w *Worker) tell(parting *Entry) {
+	if parting == nil || w.spool == nil {
 		return
 	}
-	// On a full disk it is lost, which an ExitError says.
-	_ = w.EntryWriter().WriteEntry(&Entry{Time: time.Now(), Level: "debug", Message: "leaving: " + reason})
+	parting.Time = time.Now()
+	_ = w.EntryWriter().WriteEntry(parting) // on a full disk it is lost, which an ExitError says
+	if size, err := (spoolSource{w.spool.file}).Size(); err == nil {
+		w.said.Store(&farewell{parting, size})
+	}
+}
+
+// tellAgain repeats what tell said if much was printed since: the output is bounded, and so is how far anybody looks back.
+func (w *Worker) tellAgain() {
+	last := w.said.Load()
+	if last == nil {
+		return
+	}
+	size, err := (spoolSource{w.spool.file}).Size()
+	if err == nil && (size < last.size || size > last.size+tailBytes) {
+		w.tell(last.parting)
+	}
 }
 
 // Exit ends the process with this status: it kills everything below the process, removes the instance directory with the
@@ -67,8 +102,10 @@ func (w *Worker) Exit(code int) {
 	if w.spool != nil {
 		w.spool.forget()
 	}
+	w.Limits.spend()
 	w.killChildren()
 	failpoint.Here(failpoint.Removing)
 	removeInstance(filepath.Dir(w.Dir), w.ID)
+	w.tellAgain()
 	os.Exit(code)
 }

@@ -256,3 +256,13 @@ func FuzzOutputReader(f *testing.F) {
 		lastOutput(&OutputReader{src: m}, true)
 	})
 }
+
+func TestTheLimitThatTheWorkerLeavesForIsFoundFarBackIfItIsSearchedFor(t *testing.T) {
+	data := (&Entry{Message: "leaving", limit: LimitCPU}).AppendTo(nil)
+	data = append(data, strings.Repeat("and so on\n", 100_000)...)
+	for search, want := range map[bool]string{true: LimitCPU, false: ""} {
+		if got := readTail(&OutputReader{src: &memory{data: data}}, false, search); got.limit != want || len(got.bytes()) > tailBytes {
+			t.Errorf("search %v: got %q with %d bytes, want %q", search, got.limit, len(got.bytes()), want)
+		}
+	}
+}

@@ -28,8 +28,9 @@ type Process struct {
 	program string
 	shared  *sharing      // nil if the worker is its starter's alone, or was found
 	grace   time.Duration // negative means none
-	cmd     *exec.Cmd     // nil if the process was found
-	found   *found        // nil if the process was started
+	limits  Limits
+	cmd     *exec.Cmd // nil if the process was found
+	found   *found    // nil if the process was started
 	inst    *instance
 	spool   *os.File // stays reachable as long as the Process, and with it its descriptor; nil if a found one's is not known
 	oom     oomCounter
@@ -282,16 +283,41 @@ func (p *Process) watch(holder *sync.WaitGroup) {
 }
 
 func (p *Process) exitError(code int, sig syscall.Signal, elapsed time.Duration, full bool) *ExitError {
-	output := lastOutput(p.Output(), crashed(code, sig))
+	crash := crashed(code, sig)
+	last := readTail(p.Output(), crash, crash || p.limits.toldOf())
+	output := last.bytes()
 	if full {
 		output = append(output, "... (the file system of the output is full: lines may be missing)\n"...)
 	}
 	e := &ExitError{
 		Name: p.Name(), Pid: p.Pid(), Code: code, Signal: sig, Elapsed: elapsed, Ready: p.isReady(), Output: output,
-		Killed: p.killed(sig, code),
+		Killed: p.killed(sig, code), limits: p.limits,
 	}
-	e.OutOfMemory = crashed(code, sig) && saysOutOfMemory(output) || e.Killed == "" && sig == syscall.SIGKILL && p.oom.grew()
+	e.OutOfMemory = crash && saysOutOfMemory(output) || e.Killed == "" && sig == syscall.SIGKILL && p.oom.grew()
+	e.Limit = p.exceeded(e, last.limit)
 	return e
+}
+
+// exceeded returns the limit for which the process is known to have ended, the one that it has said itself if it did.
+func (p *Process) exceeded(e *ExitError, said string) string {
+	killed := e.Signal == syscall.SIGKILL
+	switch {
+	case said != "":
+		return said
+	case e.OutOfMemory && !killed && p.limits.Memory > 0:
+		return LimitMemory
+	case killed && e.Killed == "" && !e.OutOfMemory && p.limits.CPU > 0 && p.usedCPU() >= p.limits.CPU+exitMargin/2:
+		return LimitCPU // by the kernel, because the process could not do anything any more
+	}
+	return ""
+}
+
+// usedCPU returns the processor time of a process that has been waited for, and of those that it has waited for itself.
+func (p *Process) usedCPU() time.Duration {
+	if p.cmd == nil || p.cmd.ProcessState == nil {
+		return 0
+	}
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
 // killed returns why this starter ended the process, if the way it ended shows that it did.

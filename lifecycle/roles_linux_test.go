@@ -24,7 +24,8 @@ var roles = map[string]func(){
 	"stubborn":   func() { serving(func(context.Context) { block() }); block() },
 	"drain":      runDrain,
 	"spin":       runSpin,
-	"flood":      runFlood,
+	"flood":      func() { runFlood(nil) },
+	"flood-on":   func() { runFlood(func(context.Context) { block() }) },
 	"exit3":      func() { fmt.Print("line one\nlast words"); os.Exit(3) },
 	"exit0":      func() { fmt.Println("bye") },
 	"die":        func() { fmt.Print("last words"); _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); block() },
@@ -42,6 +43,14 @@ var roles = map[string]func(){
 	"exit-twice": runExitTwice,
 	"oom":        runOutOfMemory,
 	"watch":      runWatch,
+	"limits":     runLimits,
+	"threads":    runThreads,
+	"stuck":      runStuck,
+	"hoard":      runHoard,
+	"burst":      runBurst,
+	"inherit":    runInherit,
+	"grow":       runGrow,
+	"data":       runData,
 }
 
 func worker() *Worker {
@@ -82,8 +91,8 @@ func runSpin() {
 	block()
 }
 
-func runFlood() {
-	serving(nil)
+func runFlood(drain func(context.Context)) {
+	serving(drain)
 	// Whenever somebody begins to read, what is not lost yet says that the worker is up.
 	lines := []byte(strings.Repeat("x", 1000) + "\nup\n")
 	for {
@@ -276,10 +285,23 @@ func runEntries() {
 func runOutOfMemory() {
 	limit := unix.Rlimit{Cur: 128 << 20, Max: 128 << 20}
 	check(unix.Setrlimit(unix.RLIMIT_DATA, &limit))
+	runGrow()
+}
+
+func runGrow() {
 	var kept [][]byte
 	for {
 		kept = append(kept, make([]byte, 1<<20))
 	}
+}
+
+// runData says which limit of memory a child has.
+func runData() {
+	out, err := exec.Command("sh", "-c", "ulimit -d").Output()
+	check(err)
+	fmt.Print("child ", string(out))
+	serving(nil)
+	block()
 }
 
 // runWatch writes a line for each of the first calls, which makes the output grow again.

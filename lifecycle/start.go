@@ -104,7 +104,7 @@ func (c *Command) startIn(inst *instance, cmd *exec.Cmd, shared *sharing) (*Proc
 		cmd.ExtraFiles = []*os.File{owner}
 	}
 	p := newProcess(Address{Name: l.Name, ID: inst.id, Dir: inst.dir, Secret: l.Secret}, string(l.Program), spool, time.Now())
-	p.shared, p.grace, p.cmd, p.inst = l.Shared, c.grace(), cmd, inst
+	p.shared, p.grace, p.limits, p.cmd, p.inst = l.Shared, c.grace(), l.Limits, cmd, inst
 	if err := p.run(); err != nil {
 		spool.Close()
 		return nil, err
@@ -123,7 +123,7 @@ func (c *Command) launch(inst *instance, cmd *exec.Cmd, spool *os.File, shared *
 	l := &launch{
 		Version: launchVersion, Name: c.name(), Self: c.self, Secret: secret, Spool: fileIdentity(spool),
 		Build: c.Build, LogLevel: c.LogLevel, IdleTimeout: max(c.IdleTimeout, 0), MaxLifetime: max(c.MaxLifetime, 0),
-		Grace: c.grace(), Config: config, Program: rawText(programOf(cmd.Path)),
+		Grace: c.grace(), Limits: c.Limits.whole(), Config: config, Program: rawText(programOf(cmd.Path)),
 		RuntimeDir: rawText(inst.runtimeDir),
 	}
 	if shared != nil {

@@ -14,19 +14,31 @@ const (
 // lastOutput returns at most the newest tailBytes of a spool as text lines. With crash it also keeps the beginning of
 // the last Go crash if that is further back.
 func lastOutput(r *OutputReader, crash bool) []byte {
-	if crash {
+	return readTail(r, crash, crash).bytes()
+}
+
+// readTail reads the whole output if it is to be searched, and only its newest part if not.
+func readTail(r *OutputReader, crash, search bool) *tail {
+	if search {
 		r.Skip(spoolMax) // more is there only where nobody bounds the spool
 	} else {
 		r.Skip(2 * tailBytes) // entries shrink when they are rendered, so look at a little more
 	}
-	var t tail
+	t := new(tail)
 	for line, ok := r.Next(); ok; line, ok = r.Next() {
-		t.add(render(line), crash)
+		t.take(line, crash)
 	}
 	for line, ok := r.Flush(); ok; line, ok = r.Flush() {
-		t.add(render(line), crash)
+		t.take(line, crash)
 	}
-	return t.bytes()
+	return t
+}
+
+func (t *tail) take(line Line, crash bool) {
+	t.add(render(line), crash)
+	if line.Entry != nil && line.Entry.limit != "" {
+		t.limit = line.Entry.limit
+	}
 }
 
 func render(line Line) string {
@@ -48,6 +60,7 @@ type tail struct {
 	crash   crashHead
 	head    []string
 	headLen int
+	limit   string // that the worker said it leaves for
 }
 
 func (t *tail) add(line string, crash bool) {

@@ -33,6 +33,8 @@ type Worker struct {
 	// Grace bounds the teardown. Negative means none: exit at once. It is never zero.
 	Grace    time.Duration
 	LogLevel string
+	// Limits are those that the process has applied to itself.
+	Limits Limits
 	// Self is whether the worker is the starter's own executable, described by [Self].
 	Self bool
 	// HasOwner is whether the worker is to leave when its owner has died.
@@ -63,7 +65,10 @@ type Worker struct {
 	drain   atomic.Pointer[func(context.Context)] // set by Serving
 	leaving atomic.Bool
 	exiting atomic.Bool
-	parent  atomic.Bool // the process has or had children, or siblings below a wrapper
+	said    atomic.Pointer[farewell]
+
+	filesOut atomic.Bool // somebody waits for descriptors to come back
+	parent   atomic.Bool // the process has or had children, or siblings below a wrapper
 }
 
 // Both are set by init, before any code of the program runs, and never again.

@@ -52,6 +52,7 @@ func (s *Server) handle(ctx context.Context, call *transport.Call) ([]byte, erro
 	defer func() {
 		s.inFlight.Add(-1)
 		s.ended.Add(1)
+		s.checkFiles()
 	}()
 	return s.Mux.serve(ctx, call)
 }

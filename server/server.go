@@ -190,7 +190,15 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 			return nil, ErrServerClosed
 		}
 		s.Logger.WithError(err).Debug("accept a connection")
+		s.checkFiles()
 		s.sleep(delay)
+	}
+}
+
+// checkFiles has a worker leave that has been out of descriptors for some time.
+func (s *Server) checkFiles() {
+	if s.worker != nil {
+		s.worker.CheckFiles()
 	}
 }
 

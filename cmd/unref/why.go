@@ -18,6 +18,7 @@ type whyOptions struct {
 	env        []string
 	config     string
 	workerName string
+	limits     lifecycle.Limits
 	asJSON     bool
 }
 
@@ -29,7 +30,7 @@ func (a *app) whyCommand() *cobra.Command {
 		Long: `Why says what a program would get that attaches to the shared worker NAME with this command: the worker that runs, or
 another one, and then what differs between the two configurations. It changes nothing. The flags say what else belongs to the
 configuration: the fields of lifecycle.Command of the same names. The JSON of --config has to be what the program's own value
-becomes, its keys in the same order.
+becomes, its keys in the same order. The flags that begin with limit are the fields of lifecycle.Limits.
 
 The exit status is 0 if the worker would be reused, and 1 if not.`,
 		Example: `  unref why web -- /usr/local/bin/web --listen :80
@@ -49,6 +50,12 @@ The exit status is 0 if the worker would be reused, and 1 if not.`,
 		"a variable `NAME` that is part of the configuration, with its value here; may be repeated")
 	flags.StringVar(&o.config, "config", "", "the configuration that is handed to the worker, as `JSON`")
 	flags.StringVar(&o.workerName, "worker-name", "", "the worker's own name (default: the program's base name)")
+	flags.Int64Var(&o.limits.Memory, "limit-memory", 0, "the worker's limit of memory, in `BYTES`")
+	flags.DurationVar(&o.limits.CPU, "limit-cpu", 0, "its limit of processor time")
+	flags.IntVar(&o.limits.OpenFiles, "limit-open-files", 0, "its limit of open files")
+	flags.IntVar(&o.limits.Nice, "limit-nice", 0, "its nice value")
+	flags.IntVar(&o.limits.GoMaxProcs, "limit-go-max-procs", 0, "its GOMAXPROCS, if the program sets it as a limit")
+	flags.Int64Var(&o.limits.GoMemory, "limit-go-memory", 0, "its GOMEMLIMIT, in `BYTES`, if the program sets it as a limit")
 	flags.BoolVar(&o.asJSON, "json", false, "print a JSON object")
 	_ = cmd.MarkFlagDirname("dir") // the flag is there
 	return cmd
@@ -57,6 +64,7 @@ The exit status is 0 if the worker would be reused, and 1 if not.`,
 func (a *app) why(ctx context.Context, name string, command []string, o whyOptions) error {
 	cmd := &lifecycle.Command{
 		Name: o.workerName, Path: command[0], Args: command[1:], Dir: o.dir, RuntimeDir: a.runtimeDir, FingerprintEnv: o.env,
+		Limits: o.limits,
 	}
 	if o.config != "" {
 		if !json.Valid([]byte(o.config)) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/detached-workers/unref/client"
 	"github.com/detached-workers/unref/lifecycle"
@@ -42,9 +43,14 @@ func TestWhySaysWhichFieldDiffers(t *testing.T) {
 	cmd, dir := testProgram(t), t.TempDir()
 	cmd.Args, cmd.Dir, cmd.FingerprintEnv = []string{"serve"}, dir, []string{"UNREF_TEST_VARIABLE"}
 	cmd.Config = map[string]int{"level": 3}
+	cmd.Limits = lifecycle.Limits{
+		Memory: 1 << 50, CPU: 90 * time.Minute, OpenFiles: 500, GoMaxProcs: 3, GoMemory: 1 << 39,
+	}
 	w := attach(t, "web", cmd)
 
-	same := []string{"why", "web", "--dir", dir, "--fingerprint-env", "UNREF_TEST_VARIABLE", "--config", `{"level": 3}`, "--worker-name", tester}
+	same := []string{"why", "web", "--dir", dir, "--fingerprint-env", "UNREF_TEST_VARIABLE", "--config", `{"level": 3}`, "--worker-name", tester,
+		"--limit-memory", "1125899906842624", "--limit-cpu", "90m", "--limit-open-files", "500",
+		"--limit-go-max-procs", "3", "--limit-go-memory", "549755813888"}
 	program := []string{"--", cmd.Path, "serve"}
 	unref(t, slices.Concat(same, program)...).want(t, exitOK, "reused")
 
@@ -52,6 +58,7 @@ func TestWhySaysWhichFieldDiffers(t *testing.T) {
 		"executable":              slices.Concat(same, []string{"--", altered(t, cmd.Path), "serve"}),
 		"args":                    slices.Concat(same, []string{"--", cmd.Path, "other"}),
 		"dir":                     slices.Concat(same, []string{"--dir", t.TempDir()}, program),
+		"limits":                  slices.Concat(same, []string{"--limit-nice", "1"}, program),
 		"config":                  slices.Concat(same, []string{"--config", `{"level":4}`}, program),
 		"env UNREF_TEST_OTHER":    slices.Concat(same, []string{"--fingerprint-env", "UNREF_TEST_OTHER"}, program),
 		"env UNREF_TEST_VARIABLE": slices.Concat(same, program),
