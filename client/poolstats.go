@@ -67,7 +67,7 @@ type Reason string
 const (
 	ReasonCrashed  Reason = "crashed"        // it died of a signal, a panic, or with a status that is not 0
 	ReasonExited   Reason = "exited"         // it left of its own accord, or is shared and takes no more clients
-	ReasonLimit    Reason = "resource limit" // it was over one of [lifecycle.Limits]
+	ReasonLimit    Reason = "resource limit" // it was over one of its [lifecycle.Limits]
 	ReasonHung     Reason = "hung"           // it did not end a call that was given up, and was killed
 	ReasonMemory   Reason = "memory"         // over MaxRSS, killed
 	ReasonIdleRSS  Reason = "idle memory"    // over MaxIdleRSS

@@ -138,7 +138,10 @@ func (p *Pool) noteForced(err error) {
 // pool's doing.
 func reasonOf(err error) Reason {
 	exit, ok := errors.AsType[*lifecycle.ExitError](err)
-	if !ok || exit.Code == 0 {
+	switch {
+	case ok && exit.Limit != "":
+		return ReasonLimit
+	case !ok || exit.Code == 0:
 		return ReasonExited
 	}
 	return ReasonCrashed
