@@ -27,7 +27,7 @@ func (w *Worker) Invoke(ctx context.Context, req *Request, reply any) error {
 
 // transported returns what the transport has to know of the request.
 func (r *Request) transported() transport.Request {
-	return transport.Request{Method: r.Method, Metadata: r.Metadata, Value: r.Body, Abandoned: r.abandoned}
+	return transport.Request{Method: r.Method, Metadata: r.Metadata, Value: r.Body, Notify: r.Notify, Abandoned: r.abandoned}
 }
 
 // decode decodes a reply into v, nil to ignore it.

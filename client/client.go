@@ -40,6 +40,10 @@ type Request struct {
 	Kind   transport.Kind
 	Body   any // the request, encoded as CBOR; nil means none
 
+	// Notify makes the call end when the worker has received it, see the
+	// function [Notify]. It is for unary calls.
+	Notify bool
+
 	// Metadata travels with the call, for instance a traceparent. See
 	// server.Metadata.
 	Metadata map[string]string
@@ -119,6 +123,24 @@ func Call[Req, Rep any](ctx context.Context, c Caller, m transport.Method[Req, R
 	var rep Rep
 	err := c.Invoke(ctx, newRequest(string(m), transport.KindUnary, req, opts), &rep)
 	return rep, err
+}
+
+// Notify makes a unary call that is answered when the worker has received it,
+// not when it is done: the method is there, the request could be decoded and is
+// valid, and the handler is about to run. Until then the errors are those of
+// [Call], and Timeout bounds that part only. The handler goes on without a time
+// limit, whatever becomes of the caller and its connection, until the worker
+// stops, which waits for it within its grace. Its result is dropped, its error
+// logged by the worker. How many run at once is bounded like the calls in
+// flight: more are refused with [transport.CodeExhausted].
+//
+// Notifications of one caller run at the same time, in any order. A worker that
+// was built with a version of unref without them refuses with an error that is
+// [errors.ErrUnsupported].
+func Notify[Req, Rep any](ctx context.Context, c Caller, m transport.Method[Req, Rep], req Req, opts ...CallOption) error {
+	r := newRequest(string(m), transport.KindUnary, req, opts)
+	r.Notify = true
+	return c.Invoke(ctx, r, nil)
 }
 
 // Stream makes a call that is answered with a stream of messages, and yields

@@ -35,6 +35,7 @@ var roles = map[string]func(args []string) int{
 	"again":  playAgain,
 	"shared": playShared,
 	"cli":    playCLI,
+	"notify": playNotify,
 }
 
 // initEnv makes the test binary fail before its main function.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/detached-workers/unref/transport"
 )
 
@@ -55,6 +57,15 @@ func (s *Server) handle(ctx context.Context, call *transport.Call) ([]byte, erro
 		s.checkFiles()
 	}()
 	return s.Mux.serve(ctx, call)
+}
+
+// notificationFailed logs the error of a handler whose caller has its answer.
+func (s *Server) notificationFailed(call *transport.Call, err *transport.Error) {
+	entry := s.Logger.WithFields(logrus.Fields{methodField: call.Method, logrus.ErrorKey: err})
+	if err.Stack != "" {
+		entry = entry.WithField("stack", err.Stack)
+	}
+	entry.Warn("notification failed")
 }
 
 func (s *Server) status() transport.Status {

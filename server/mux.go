@@ -81,14 +81,19 @@ func (m *Mux) codec() transport.Codec { return transport.Codec{Strict: m.Strict,
 // error reaches the caller as a [transport.Error]; see [transport.Errorf] for
 // errors with a code. A handler that panics fails its call only. Registering
 // two handlers for one method panics.
+//
+// A notification is answered when its request was found to be valid and before
+// the handler runs, whose context then ends only with the server, and whose
+// error is logged.
 func Handle[Req, Rep any](mux *Mux, m transport.Method[Req, Rep], handle func(ctx context.Context, req Req) (Rep, error)) {
 	mux.register(string(m), transport.KindUnary, func(ctx context.Context, call *transport.Call) ([]byte, error) {
 		req, err := decodeRequest[Req](mux.codec(), call.Body)
 		if err != nil {
 			return nil, err
 		}
+		call.Received()
 		rep, err := handle(ctx, req)
-		if err != nil {
+		if err != nil || call.Notify {
 			return nil, err
 		}
 		return call.Encode(rep)

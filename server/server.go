@@ -62,7 +62,8 @@ type Server struct {
 	// the handlers have ended or their grace is over. ctx ends with the grace.
 	Teardown func(ctx context.Context)
 
-	// Logger takes the server's own remarks, at debug level. Nil means
+	// Logger takes the server's own remarks, at debug level, and at warning
+	// level the errors of notifications, which have no caller. Nil means
 	// logrus's standard logger.
 	Logger logrus.FieldLogger
 
@@ -255,6 +256,7 @@ func (s *Server) handshake(conn net.Conn, admit func(transport.Hello) error) (*t
 		MaxMessage: s.MaxMessage,
 		MaxCalls:   s.MaxCalls,
 		Admit:      admit,
+		Failed:     s.notificationFailed,
 	}
 	if s.worker != nil {
 		cfg.Output = s.worker.Spool()
@@ -272,8 +274,8 @@ func (s *Server) ring() {
 	}
 }
 
-// Shutdown takes no new connections and calls, waits for the calls in flight
-// and closes the connections. When ctx ends first the contexts of the calls
+// Shutdown takes no new connections and calls, waits for the calls in flight,
+// notifications included, and closes the connections. When ctx ends first the contexts of the calls
 // are cancelled, the connections closed, and ctx's error returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()

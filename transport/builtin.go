@@ -35,6 +35,8 @@ type Status struct {
 	// Idle is how long no client has been connected, 0 while one is.
 	Idle time.Duration `cbor:"idle" json:"idle"`
 
+	// Clients are connections. One that has ended counts until the handlers of
+	// its calls have returned, those of notifications included.
 	Clients  int    `cbor:"clients" json:"clients"`
 	InFlight int64  `cbor:"in_flight" json:"in_flight"` // calls
 	Done     uint64 `cbor:"done" json:"done"`           // calls that have ended, in whatever way

@@ -36,6 +36,15 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", int(k))
 }
 
+// validFlags reports whether a request may have these flags.
+func validFlags(flags uint8) bool {
+	switch flags {
+	case flagEnd, flagStream, flagEnd | flagStream, flagEnd | flagNotify, flagRaw:
+		return true
+	}
+	return false
+}
+
 func kindOfCall(flags uint8) Kind {
 	switch {
 	case flags == flagRaw:
@@ -59,6 +68,13 @@ type Call struct {
 	Kind     Kind
 	Peer     Hello // what the caller said of itself
 
+	// Notify says that the call is a notification, a unary call that is
+	// answered when it was received: by [Call.Received], or else by the
+	// handler's return. Its context has neither the caller's time limit nor
+	// ends when the caller gives up or the connection ends, only with that of
+	// [ServerConn.Serve].
+	Notify bool
+
 	id      uint64
 	conn    *ServerConn
 	stream  *yamux.Stream // nil for a call on the lane
@@ -70,6 +86,7 @@ type Call struct {
 	quick   bool      // may be run by who reads if nothing follows it
 	tiny    bool      // may be run by who reads in any case
 	batched bool      // who reads has run it, and sends the answer before it waits
+	told    bool      // Received has answered it
 	began   time.Time // when it came, or its goroutine began with it
 	request *buffer   // what Body is in
 	message *buffer   // what Recv returned last
@@ -287,6 +304,10 @@ func (c *ServerConn) serveRequest(ctx context.Context, stream *yamux.Stream, h h
 	call.stream = stream
 	if refusal := c.begin(ctx, call); refusal != nil {
 		return c.refuse(stream, h.id, refusal)
+	}
+	if call.Notify {
+		c.run(call, c.answerNotified)
+		return errStreamDone
 	}
 	cut := make(chan struct{}) // closed when the stream's deadline is set
 	stop := context.AfterFunc(&call.context, func() { stream.SetDeadline(past); close(cut) })

@@ -337,7 +337,11 @@ func (c *Conn) Invoke(ctx context.Context, req Request, decode func(reply []byte
 }
 
 func (c *Conn) call(ctx context.Context, req *Request) (reply, error) {
-	frame, err := c.request(ctx, req, flagEnd)
+	flags := flagEnd
+	if req.Notify {
+		flags |= flagNotify
+	}
+	frame, err := c.request(ctx, req, flags)
 	if err != nil {
 		return reply{}, err
 	}
@@ -360,6 +364,9 @@ func (c *Conn) request(ctx context.Context, req *Request, flags uint8) (*buffer,
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	if err := req.check(); err != nil {
+		return nil, err
+	}
+	if err := c.checkNotify(req, flags); err != nil {
 		return nil, err
 	}
 	frame := newFrame(header{typ: frameRequest, flags: flags})

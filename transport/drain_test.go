@@ -132,6 +132,22 @@ func TestDrainEndsWhenTheConnectionDoes(t *testing.T) {
 	}
 }
 
+func TestDrainOfAnEndedConnectionDoesNotWaitForItsHandlers(t *testing.T) {
+	began, proceed := make(chan struct{}), make(chan struct{})
+	c, sc := pair(t, func(context.Context, *Call) ([]byte, error) {
+		close(began)
+		<-proceed
+		return nil, nil
+	})
+	go c.Call(t.Context(), Request{Method: "stubborn"})
+	receiveFrom(t, "the call", began)
+	c.Close()
+	if err := sc.Drain(within(t, patience)); err != nil {
+		t.Error(err)
+	}
+	close(proceed)
+}
+
 // A result that its caller never fetches holds Drain no longer than allowed.
 func TestDrainWaitsForAResultThatMustBeFetched(t *testing.T) {
 	r, sc := newRawCaller(t, AcceptConfig{}, handlers{"big": func(context.Context, *Call) ([]byte, error) {

@@ -30,12 +30,13 @@ const (
 	frameExpired                        // the call's time is over
 )
 
-// Flags. A request has flagEnd, flagStream, both, or flagRaw; of the other
-// frames only terminal ones on a stream have a flag.
+// Flags. A request has flagEnd, flagStream, both, flagEnd and flagNotify, or
+// flagRaw; of the other frames only terminal ones on a stream have a flag.
 const (
 	flagEnd    uint8 = 1 << iota // request: no messages follow; terminal frame: no call follows on this stream
 	flagStream                   // request: the caller takes a stream of messages
 	flagRaw                      // request: the caller wants a connection
+	flagNotify                   // request: answered when received, not when done
 )
 
 // Reasons in a cancel frame.

@@ -60,6 +60,9 @@ const (
 	// FeatureObserver in a hello says that the caller looks after workers and
 	// is no client of this one: it does not keep an idle worker from leaving.
 	FeatureObserver = "observer"
+
+	// FeatureNotify in a welcome says that the worker takes notifications.
+	FeatureNotify = "notify"
 )
 
 // Welcome is the worker's answer to a [Hello] that it accepts.
@@ -234,11 +237,12 @@ func receive(conn net.Conn, cfg AcceptConfig) (Hello, error) {
 // sendWelcome sends the welcome, and with it the file if the caller wants it.
 func sendWelcome(conn net.Conn, p preamble, cfg AcceptConfig, hello Hello) error {
 	cfg.Self.Version = int(min(p.b, maxVersion))
+	cfg.Self.Features = append(slices.Clip(cfg.Self.Features), FeatureNotify)
 	answer := preamble{a: byte(cfg.Self.Version), kind: p.kind}
 	if cfg.Output == nil || !slices.Contains(hello.Features, FeatureOutput) || !canSendFile(conn) {
 		return writeHandshake(conn, answer, cfg.Self)
 	}
-	cfg.Self.Features = append(slices.Clip(cfg.Self.Features), FeatureOutput)
+	cfg.Self.Features = append(cfg.Self.Features, FeatureOutput)
 	return writeHandshake(fileWriter{conn, cfg.Output}, answer, cfg.Self)
 }
 

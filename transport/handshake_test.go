@@ -19,7 +19,7 @@ func TestAHandshakeTellsEachSideWhoTheOtherIs(t *testing.T) {
 	hello := Hello{Name: "checker", Build: "b1", Instance: "i1", Secret: []byte("s"), Pid: 7, Features: []string{"y"}}
 	modes(t, func(t *testing.T, connect func(testing.TB) (net.Conn, net.Conn)) {
 		c, sc := pairWith(t, connect, DialConfig{Hello: hello, MaxMessage: 1000}, AcceptConfig{Self: self, Secret: []byte("s"), MaxMessage: 2000}, echo)
-		if got := fmt.Sprint(c.Welcome()); got != "{1 checker b1 i1 42 2000 [x]}" {
+		if got := fmt.Sprint(c.Welcome()); got != "{1 checker b1 i1 42 2000 [x notify]}" {
 			t.Errorf("got the welcome %s", got)
 		}
 		if got := fmt.Sprint(sc.Hello()); got != "{checker b1 i1 [115] 7 1000 [y]}" {

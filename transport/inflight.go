@@ -12,6 +12,7 @@ type inflight struct {
 	result *buffer // waits to be fetched
 	gone   bool    // the caller has given up
 	raw    bool    // a raw connection, for which nobody waits
+	notify bool    // a notification, which outlives the connection
 }
 
 // ender ends something early. It must not block.
@@ -42,6 +43,10 @@ func (c *ServerConn) begin(ctx context.Context, call *Call) *Error {
 	f := &call.flight
 	f.ender = &call.context
 	c.calls[call.id] = f
+	if call.Notify {
+		c.beginNotified(call)
+		return nil
+	}
 	if call.stream == nil {
 		c.weigh(call)
 	}
@@ -89,13 +94,21 @@ func (c *ServerConn) remove(id uint64) {
 	if c.calls[id].raw {
 		c.raws--
 	}
+	if c.calls[id].notify {
+		c.notified--
+	}
 	delete(c.calls, id)
 	c.checkDrained()
 }
 
-// checkDrained wakes Drain when nothing is left in flight; mu is held.
+// checkDrained wakes Drain when nothing is left in flight that it waits for; mu
+// is held.
 func (c *ServerConn) checkDrained() {
-	if !c.draining || c.unsent > 0 || len(c.calls) > c.raws {
+	left := c.unsent + len(c.calls) - c.raws
+	if c.lost { // nobody is there any more for answers
+		left = c.notified
+	}
+	if !c.draining || left > 0 {
 		return
 	}
 	select {
@@ -147,10 +160,15 @@ func (c *ServerConn) park(call *Call, frame *buffer) bool {
 	defer c.mu.Unlock()
 	f := c.calls[call.id]
 	f.ender.end(nil)
-	if !f.gone {
-		f.result = frame
+	if f.gone {
+		return false
 	}
-	return !f.gone
+	f.result = frame
+	if f.notify { // its handler has returned, and a result does not outlive the connection
+		f.notify = false
+		c.notified--
+	}
+	return true
 }
 
 // unpark takes a parked result, to be sent. sending is ended if the caller gives

@@ -96,6 +96,10 @@ func TestTheExamplesInTheDocAreWhatAWorkerReadsAndWrites(t *testing.T) {
 	put(t, r.lane, header{typ: frameRequest, flags: flagEnd, id: 4}, request("large")...)
 	same(t, "large", r.lane, doc["large"])
 
+	r.lane.SetDeadline(time.Now().Add(patience))
+	r.lane.Write(doc["notify-request"])
+	same(t, "notify-result", r.lane, doc["notify-result"])
+
 	s := r.open()
 	s.Write(doc["fetch"])
 	if h, payload := get(t, s); h.typ != frameResult || h.flags != 0 || len(payload) != laneMax+1 {
@@ -195,6 +199,20 @@ func TestTheFramesInTheDocAreWhatACallerReadsAndWrites(t *testing.T) {
 	wantOutcome(t, outcome, "fetched")
 
 	goldenStreams(t, doc, c, s)
+	w.lane.SetDeadline(time.Now().Add(patience))
+	notified := make(chan error, 1)
+	c.mu.Lock()
+	c.lastID = 7
+	c.mu.Unlock()
+	go func() {
+		_, err := c.Call(t.Context(), Request{Method: "echo", Body: []byte("\x62hi"), Notify: true})
+		notified <- err
+	}()
+	same(t, "notify-request", w.lane, doc["notify-request"])
+	w.lane.Write(doc["notify-result"])
+	if err := receiveFrom(t, "the receipt", notified); err != nil {
+		t.Error(err)
+	}
 	w.lane.Write(doc["bell"])
 	w.lane.Write(doc["go-away"])
 	await(t, "the go-away", func() bool {
@@ -287,9 +305,9 @@ func TestTheDocHasTheNumbersOfTheCode(t *testing.T) {
 	}
 	got := []int{
 		laneMax, maxHandshake, maxFail, maxMethod, DefaultMaxMessage, MaxDepth, MaxElements, DefaultMaxCalls, maxEarly, maxIdleStreams,
-		windowSize, maxCauses, maxVersion, int(flagEnd), int(flagStream), int(flagRaw), int(cancelCaller), int(cancelDeadline), int(DefaultHandshakeTimeout.Seconds()),
+		windowSize, maxCauses, maxVersion, int(flagEnd), int(flagStream), int(flagRaw), int(flagNotify), int(cancelCaller), int(cancelDeadline), int(DefaultHandshakeTimeout.Seconds()),
 	}
-	want := []int{96 << 10, 16 << 10, 1 << 20, 1 << 10, 16 << 20, 128, 1048576, 10000, 256, 16, 1 << 20, 16, 1, 1, 2, 4, 1, 2, 5}
+	want := []int{96 << 10, 16 << 10, 1 << 20, 1 << 10, 16 << 20, 128, 1048576, 10000, 256, 16, 1 << 20, 16, 1, 1, 2, 4, 8, 1, 2, 5}
 	if !slices.Equal(got, want) {
 		t.Errorf("a constant has changed: change docs/protocol.md, and then this list:\n got %v\nwant %v", got, want)
 	}

@@ -46,6 +46,12 @@ func TestABrokenCallerLosesTheConnection(t *testing.T) {
 		{"a request with unknown flags", func(t *testing.T, r *rawCaller) {
 			spoil(r.lane, header{typ: frameRequest, flags: 4 | flagEnd, id: 9}, request("m")...)
 		}, ErrProtocol},
+		{"a notification with messages", func(t *testing.T, r *rawCaller) {
+			spoil(r.open(), header{typ: frameRequest, flags: flagEnd | flagStream | flagNotify, id: 9}, request("m")...)
+		}, ErrProtocol},
+		{"a notification without the end of its messages", func(t *testing.T, r *rawCaller) {
+			spoil(r.lane, header{typ: frameRequest, flags: flagNotify, id: 9}, request("m")...)
+		}, ErrProtocol},
 		{"a stream call on the lane", func(t *testing.T, r *rawCaller) {
 			spoil(r.lane, header{typ: frameRequest, flags: flagEnd | flagStream, id: 9}, request("flood")...)
 		}, ErrProtocol},

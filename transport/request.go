@@ -16,6 +16,10 @@ type Request struct {
 	Body     []byte            // the encoded request; empty means Value
 	Value    any               // the request, to be encoded; nil means no value
 
+	// Notify asks for the answer when the call was received, not when it is
+	// done: see [Call.Notify]. It is for unary calls.
+	Notify bool
+
 	// Timeout limits the whole call: for [Conn.Call] on both sides, else on
 	// the worker only. Zero means what remains of the time of the context that
 	// the call is made with; negative means none.

@@ -41,6 +41,10 @@ type AcceptConfig struct {
 	// without one, and Accept returns that error.
 	Admit func(Hello) error
 
+	// Failed, if not nil, is called with the error of a notification's handler
+	// that came after the answer, and that nobody else hears of.
+	Failed func(call *Call, err *Error)
+
 	// Output is handed to callers that ask for it with [FeatureOutput], where
 	// the system can do that. Nil means none.
 	Output *os.File
@@ -62,6 +66,8 @@ type ServerConn struct {
 	peerMax int // largest message that the caller takes
 	maxCall int // calls in flight, negative means any number
 	handler Handler
+	base    context.Context // that of Serve: notifications outlive the connection
+	failed  func(*Call, *Error)
 
 	shrinker shrinker
 
@@ -75,10 +81,12 @@ type ServerConn struct {
 	calls    map[uint64]*inflight
 	paces    map[string]*pace // of methods
 	raws     int              // of the calls, raw connections
+	notified int              // of the calls, notifications
 	early    []uint64         // cancelled calls whose request may still come
 	unsent   int              // answers of calls that are not in flight any more, on their way to the lane
 	draining bool
 	drained  chan struct{} // closed when nothing is in flight while draining
+	lost     bool          // the connection has ended
 	err      error         // how the caller broke the protocol
 }
 
@@ -112,6 +120,7 @@ func accept(ctx context.Context, conn net.Conn, cfg AcceptConfig) (*ServerConn, 
 		max:     cfg.Self.MaxMessage,
 		peerMax: hello.MaxMessage,
 		maxCall: cfg.MaxCalls,
+		failed:  cfg.Failed,
 		calls:   make(map[uint64]*inflight),
 		paces:   make(map[string]*pace),
 
@@ -146,8 +155,10 @@ func (c *ServerConn) Hello() Hello { return c.hello }
 // is called, and returns when all handlers have returned. The error wraps
 // [ErrProtocol] if the caller broke the protocol. It may be called once.
 func (c *ServerConn) Serve(ctx context.Context, handle Handler) error {
+	c.base = ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer c.tasks.wait()
+	defer c.lose()
 	defer cancel(ErrConnectionLost)
 	defer c.session.Close()
 	defer c.shrinker.stop()
@@ -193,7 +204,8 @@ func (c *ServerConn) Close() error { return c.session.Close() }
 func (c *ServerConn) Ring() { c.lane.ring() }
 
 // Drain refuses new calls, waits until those in flight are answered and their
-// answers written, and returns. ctx bounds the wait.
+// answers written and until notifications are done, those also if the connection
+// ends, and returns. ctx bounds the wait. It needs Serve to run or to have run.
 func (c *ServerConn) Drain(ctx context.Context) error {
 	c.mu.Lock()
 	if !c.draining {
@@ -203,15 +215,15 @@ func (c *ServerConn) Drain(ctx context.Context) error {
 	}
 	drained := c.drained
 	c.mu.Unlock()
-	if err := c.lane.send(0, newFrame(header{typ: frameGoAway}), false); err != nil {
-		return nil // the connection has ended, and its calls with it
-	}
+	// The lane refuses it only when the connection has ended.
+	_ = c.lane.send(0, newFrame(header{typ: frameGoAway}), false)
 	select {
 	case <-drained:
-	case <-c.session.CloseChan():
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if c.session.IsClosed() {
+		return nil
 	}
 	return c.lane.drain(ctx)
 }
@@ -233,7 +245,11 @@ func (c *ServerConn) frame(ctx context.Context, h header, payload *buffer) error
 		if refusal := c.begin(ctx, call); refusal != nil {
 			return c.lane.send(call.id, newFrame(header{typ: frameFail, id: call.id}, encodeFail(refusal)), true)
 		}
-		return c.schedule(call)
+		if err := c.schedule(call); err != nil {
+			c.end(call.id)
+			return err
+		}
+		return nil
 	case frameCancel:
 		c.cancel(h.id, payload.bytes())
 		payload.free()
@@ -244,7 +260,7 @@ func (c *ServerConn) frame(ctx context.Context, h header, payload *buffer) error
 }
 
 func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
-	if h.flags == 0 || h.flags > flagEnd|flagStream && h.flags != flagRaw {
+	if !validFlags(h.flags) {
 		return nil, fmt.Errorf("%w: request with flags %#x", ErrProtocol, h.flags)
 	}
 	head, body, err := decodeRequest(payload.bytes())
@@ -256,6 +272,7 @@ func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
 		Metadata: head.Metadata,
 		Body:     body,
 		Kind:     kindOfCall(h.flags),
+		Notify:   h.flags&flagNotify != 0,
 		Peer:     c.hello,
 		id:       h.id,
 		request:  payload,
@@ -263,7 +280,7 @@ func (c *ServerConn) newCall(h header, payload *buffer) (*Call, error) {
 		began:    time.Now(),
 		ended:    h.flags&flagEnd != 0,
 	}
-	if head.Timeout > 0 {
+	if head.Timeout > 0 && !call.Notify {
 		call.context.deadline = call.began.Add(time.Duration(head.Timeout))
 	}
 	return call, nil
@@ -277,6 +294,14 @@ func (c *ServerConn) run(call *Call, answer func(*Call, *buffer)) {
 	defer func() {
 		if p := recover(); p != nil {
 			result, err = nil, panicError(p)
+		}
+		if call.Notify {
+			defer call.context.end(nil)
+			result = nil // which nobody takes
+		}
+		if call.told {
+			c.settle(call, err)
+			return
 		}
 		frame := c.terminal(call, result, err)
 		call.returned()
