@@ -12,6 +12,9 @@
 //	if err != nil { ... }
 //	defer w.Close()
 //	reply, err := client.Call(ctx, w, api.Check, req)
+//
+// [Stream] and [Open] are calls with messages, [Notify] leaves something for the
+// worker to do, and [Subscribe] follows what it tells everybody.
 package client
 
 import (

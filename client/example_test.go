@@ -44,6 +44,34 @@ func ExampleStream() {
 	// 2 <nil>
 }
 
+// The worker has taken the work when Notify returns, and tells how far it is.
+func ExampleSubscribe() {
+	ctx := context.Background()
+	w, err := client.Start(ctx, lifecycle.Self("example"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Close()
+
+	events, err := client.Subscribe(ctx, w, Progress) // from here on nothing is missed
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := client.Notify(ctx, w, Work, 3); err != nil {
+		log.Fatal(err)
+	}
+	for e, err := range events {
+		fmt.Println(e.Worker, e.Value, e.Missed, err)
+		if e.Value == 3 {
+			break // which ends the subscription
+		}
+	}
+	// Output:
+	// example 1 0 <nil>
+	// example 2 0 <nil>
+	// example 3 0 <nil>
+}
+
 func ExampleOpen() {
 	ctx := context.Background()
 	w, err := client.Start(ctx, lifecycle.Self("example"))

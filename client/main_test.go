@@ -13,9 +13,11 @@ import (
 
 // The contract of the examples' worker.
 const (
-	Square transport.Method[int, int]       = "square"
-	Count  transport.StreamMethod[int, int] = "count"
-	Double transport.BidiMethod[int, int]   = "double"
+	Square   transport.Method[int, int]       = "square"
+	Count    transport.StreamMethod[int, int] = "count"
+	Double   transport.BidiMethod[int, int]   = "double"
+	Work     transport.Method[int, int]       = "work" // emits Progress
+	Progress transport.Event[int]             = "progress"
 
 	Forever transport.Method[int, int] = "forever" // until its context ends
 )
@@ -46,6 +48,14 @@ func TestMain(m *testing.M) {
 				return err
 			}
 		}
+	})
+	server.Handle(&mux, Work, func(_ context.Context, n int) (int, error) {
+		for i := range n {
+			if err := server.Emit(&mux, Progress, i+1); err != nil {
+				return i, err
+			}
+		}
+		return n, nil
 	})
 	server.MainIfWorker("example", &mux)
 	dir, err := os.MkdirTemp("", "unref-client-")

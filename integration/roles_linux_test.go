@@ -237,6 +237,8 @@ func playFake(args []string) int {
 		case "other":
 			self := transport.Welcome{Name: "other", Instance: w.ID, Pid: os.Getpid()}
 			transport.Accept(context.Background(), conn, transport.AcceptConfig{Self: self, Secret: w.Secret})
+		case "plain":
+			playPlain(w, conn)
 		case "vanish", "garble":
 			playTurncoat(w, l, conn, args[0])
 		}
@@ -262,6 +264,16 @@ func playTurncoat(w *lifecycle.Worker, l net.Listener, conn net.Conn, how string
 	if how == "vanish" {
 		block()
 	}
+}
+
+// playPlain is a worker that has no methods, the built-in ones included.
+func playPlain(w *lifecycle.Worker, conn net.Conn) {
+	self := transport.Welcome{Name: w.Name, Instance: w.ID, Pid: os.Getpid()}
+	sc, err := transport.Accept(context.Background(), conn, transport.AcceptConfig{Self: self, Secret: w.Secret})
+	must(err)
+	sc.Serve(context.Background(), func(context.Context, *transport.Call) ([]byte, error) {
+		return nil, transport.Refuse(&transport.Error{Code: transport.CodeUnknownMethod})
+	})
 }
 
 // answer writes one side of a handshake by hand.

@@ -22,6 +22,8 @@ func (m *Mux) builtin(s *Server) {
 	Handle(m, transport.MethodStacks, func(context.Context, struct{}) (string, error) { return stacks(), nil })
 	Handle(m, transport.MethodMethods, func(context.Context, struct{}) ([]transport.MethodInfo, error) { return m.infos(), nil })
 	Handle(m, transport.MethodStatus, func(context.Context, struct{}) (transport.Status, error) { return s.status(), nil })
+	HandleStream(m, transport.MethodEvents, s.serveEvents)
+	m.events.limit(s.MaxMessage)
 }
 
 // infos describes all methods.

@@ -124,7 +124,7 @@ func (s *Server) shut() {
 		return
 	}
 	s.stopping = true
-	close(s.stopped)
+	s.close()
 	if s.listener != nil {
 		s.listener.Close()
 	}

@@ -19,6 +19,8 @@ type Mux struct {
 	mu         sync.RWMutex // protects what follows
 	methods    map[string]method
 	middleware []Middleware
+
+	events hub
 }
 
 type method struct {

@@ -12,6 +12,8 @@
 //		server.Handle(&mux, api.Check, check)
 //		server.Main(&mux)
 //	}
+//
+// With [Emit] a worker tells all its subscribers what happens.
 package server
 
 import (
@@ -83,8 +85,9 @@ type Server struct {
 	once     sync.Once
 	ctx      context.Context // of all calls, which the server outlives
 	abort    context.CancelFunc
-	stopped  chan struct{} // closed when the server is asked to stop
-	served   chan struct{} // closed by Run when Serve has returned
+	open     context.Context    // until the server is asked to stop, which the subscriptions have to know of
+	close    context.CancelFunc // of open
+	served   chan struct{}      // closed by Run when Serve has returned
 	tornDown sync.Once
 	tasks    sync.WaitGroup // goroutines of Run
 
@@ -117,7 +120,7 @@ var ErrServerClosed = errors.New("server closed")
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.ctx, s.abort = context.WithCancel(context.Background())
-		s.stopped = make(chan struct{})
+		s.open, s.close = context.WithCancel(context.Background())
 		s.served = make(chan struct{})
 		s.conns = make(map[*transport.ServerConn]struct{})
 		if s.Mux == nil {
@@ -207,7 +210,7 @@ func (s *Server) checkFiles() {
 func (s *Server) sleep(d time.Duration) {
 	select {
 	case <-time.After(d):
-	case <-s.stopped:
+	case <-s.open.Done():
 	}
 }
 

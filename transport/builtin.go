@@ -1,6 +1,12 @@
 package transport
 
-import "time"
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
 
 // The methods that every worker has. Names that begin with [ReservedPrefix] are
 // reserved for them.
@@ -19,7 +25,32 @@ const (
 
 	// MethodStatus returns what the worker says of itself.
 	MethodStatus Method[struct{}, Status] = "unref.status"
+
+	// MethodEvents is a subscription to events. It ends when the worker leaves.
+	MethodEvents StreamMethod[EventsRequest, EventMessage] = "unref.events"
 )
+
+// EventsRequest says which events are wanted.
+type EventsRequest struct {
+	Names []string `cbor:"names" json:"names"`
+}
+
+// Validate refuses a subscription to nothing.
+func (r EventsRequest) Validate() error {
+	if len(r.Names) == 0 || slices.Contains(r.Names, "") {
+		return errors.New("a subscription needs the names of events")
+	}
+	return nil
+}
+
+// EventMessage is a message of a subscription. One without a name is no event:
+// the first one says that from now on nothing is missed but what later ones
+// count, each before the event that comes next.
+type EventMessage struct {
+	Name   string          `cbor:"name,omitempty" json:"name,omitempty"`
+	Body   cbor.RawMessage `cbor:"body,omitempty" json:"body,omitempty"`     // what was emitted, encoded
+	Missed int             `cbor:"missed,omitempty" json:"missed,omitempty"` // events that were lost because the subscriber was too slow
+}
 
 // MethodInfo describes a method of a worker.
 type MethodInfo struct {

@@ -11,7 +11,7 @@ type inflight struct {
 	ender  ender   // of the handler, or of the sending of its result
 	result *buffer // waits to be fetched
 	gone   bool    // the caller has given up
-	raw    bool    // a raw connection, for which nobody waits
+	raw    bool    // a raw connection, or another call for which nobody waits
 	notify bool    // a notification, which outlives the connection
 }
 
@@ -118,9 +118,13 @@ func (c *ServerConn) checkDrained() {
 	}
 }
 
-// hijacked takes a call out of those that Drain waits for: a raw connection
+// Unawaited takes the call out of those that [ServerConn.Drain] waits for. Its
+// handler goes on until the connection ends.
+func (c *Call) Unawaited() { c.conn.unawaited(c.id) }
+
+// unawaited takes a call out of those that Drain waits for. A raw connection
 // has no end that the transport could know of.
-func (c *ServerConn) hijacked(id uint64) {
+func (c *ServerConn) unawaited(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.calls[id]; f != nil && !f.raw {

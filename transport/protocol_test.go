@@ -260,6 +260,20 @@ func TestTheOtherExamplesInTheDocHold(t *testing.T) {
 	if got, _, err := decodeRequest(doc["request-header"]); err != nil || got.Timeout != header.Timeout || got.Metadata["k"] != "v" {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	for name, v := range map[string]any{
+		"events-request": EventsRequest{Names: []string{"progress"}},
+		"events-begun":   EventMessage{},
+		"event":          EventMessage{Name: "progress", Body: []byte{7}},
+		"events-missed":  EventMessage{Missed: 3},
+	} {
+		if got := must(Codec{}.Encode(v)); !bytes.Equal(got, doc[name]) {
+			t.Errorf("%s:\n got % x\nwant % x", name, got, doc[name])
+		}
+	}
+	var event EventMessage
+	if err := (Codec{}).Decode(doc["event"], &event); err != nil || event.Name != "progress" || !bytes.Equal(event.Body, []byte{7}) {
+		t.Errorf("got %+v, %v", event, err)
+	}
 	busy := &Error{Code: "app.busy", Method: "m", Message: "x: EOF", Kind: "*fmt.wrapError", Causes: []*Error{ErrorOf(io.EOF)}}
 	same(t, "error-with-a-cause", bytes.NewReader(encodeFail(busy)), doc["error-with-a-cause"])
 	wantErr(t, decodeFail(doc["error-with-a-cause"]), Code("app.busy"), io.EOF)

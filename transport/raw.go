@@ -20,7 +20,7 @@ func (c *Call) Hijack() (net.Conn, error) {
 		return nil, c.cause(err)
 	}
 	c.raw = newRawConn(c.stream, &c.conn.tasks, c.Method)
-	c.conn.hijacked(c.id)
+	c.Unawaited()
 	return c.raw, nil
 }
 

@@ -80,7 +80,7 @@ type ServerConn struct {
 	mu       sync.Mutex // protects what follows
 	calls    map[uint64]*inflight
 	paces    map[string]*pace // of methods
-	raws     int              // of the calls, raw connections
+	raws     int              // of the calls, those that Drain does not wait for
 	notified int              // of the calls, notifications
 	early    []uint64         // cancelled calls whose request may still come
 	unsent   int              // answers of calls that are not in flight any more, on their way to the lane

@@ -35,6 +35,10 @@ type StreamMethod[Req, Msg any] string
 // caller messages of type Send, the handler messages of type Recv.
 type BidiMethod[Send, Recv any] string
 
+// Event names something that a worker tells all who have subscribed to it, with
+// the type of what it tells.
+type Event[T any] string
+
 // DefaultMaxMessage is the size limit, in bytes, of one encoded message where
 // none is set.
 const DefaultMaxMessage = 16 << 20
