@@ -153,7 +153,15 @@ var outOfMemoryTexts = [][]byte{
 	[]byte("fatal error: out of memory"),
 }
 
-func saysOutOfMemory(output []byte) bool {
+// noThread is what a Go program that is linked with C says at its end when it can't have another thread: its stack is memory
+// too, but it may also be that there are too many.
+var noThread = []byte("runtime/cgo: pthread_create failed: Resource temporarily unavailable")
+
+// saysOutOfMemory understands the Go runtime's last words. limited is whether the process had a limit of memory.
+func saysOutOfMemory(output []byte, limited bool) bool {
+	if limited && bytes.Contains(output, noThread) {
+		return true
+	}
 	for _, text := range outOfMemoryTexts {
 		if bytes.Contains(output, text) {
 			return true

@@ -65,14 +65,18 @@ func TestAnExitErrorIsShortHoweverMuchWasWritten(t *testing.T) {
 }
 
 func TestTheRuntimesVerdictOfOutOfMemoryIsUnderstood(t *testing.T) {
-	for text, want := range map[string]bool{
-		"runtime: out of memory: cannot allocate 4194304-byte block\nfatal error: out of memory\n": true,
-		"fatal error: runtime: out of memory\n":                                                    true,
-		"fatal error: runtime: cannot allocate memory\n":                                           true,
-		"panic: out of memory said somebody\n":                                                     false,
+	for text, want := range map[string]struct{ limited, not bool }{
+		"runtime: out of memory: cannot allocate 4194304-byte block\nfatal error: out of memory\n": {true, true},
+		"fatal error: runtime: out of memory\n":                                                    {true, true},
+		"fatal error: runtime: cannot allocate memory\n":                                           {true, true},
+		"panic: out of memory said somebody\n":                                                     {false, false},
+		"runtime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort\n":   {true, false},
 	} {
-		if got := saysOutOfMemory([]byte(text)); got != want {
-			t.Errorf("%q: got %v", text, got)
+		if got := saysOutOfMemory([]byte(text), true); got != want.limited {
+			t.Errorf("%q: got %v with a limit", text, got)
+		}
+		if got := saysOutOfMemory([]byte(text), false); got != want.not {
+			t.Errorf("%q: got %v without a limit", text, got)
 		}
 	}
 }

@@ -21,14 +21,15 @@ import (
 // Linux; elsewhere on Unix all but Memory; where a field cannot be set Start refuses it with [errors.ErrUnsupported].
 type Limits struct {
 	// Memory is how much memory for data the process may have, in bytes: all that it can write to and shares with nobody,
-	// whether it is used or only mapped (RLIMIT_DATA). A Go worker that needs more ends with a fatal error. It has several
-	// MiB before main, and its heap is mapped in steps of 4 MiB.
+	// whether it is used or only mapped (RLIMIT_DATA). A Go worker that needs more ends with a fatal error. One that does nothing
+	// has about 75 MiB (on Linux and amd64), most of it never used, and one that is linked with C, as package net is where it can
+	// be, 8 MiB for each of its threads besides: with less than that it may not even begin to serve.
 	Memory int64 `json:"memory,omitzero"`
 	// CPU is how much processor time the process may use in its whole life, all threads together (RLIMIT_CPU). It is rounded
 	// up to whole seconds. A worker that is over it leaves, within its grace.
 	CPU time.Duration `json:"cpu,omitzero"`
 	// OpenFiles is how many descriptors the process may have (RLIMIT_NOFILE), those included that the worker has for itself:
-	// about ten, and one for each connection. What would need one more fails; a worker that has had none left for a second
+	// about twelve, and one for each connection. What would need one more fails; a worker that has had none left for a second
 	// leaves.
 	OpenFiles int `json:"open_files,omitzero"`
 	// Nice is the nice value itself, from -20 to 19, and not a step. Less than what the worker inherits needs privileges. The

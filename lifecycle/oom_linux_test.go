@@ -28,6 +28,19 @@ func TestAWorkerOverItsMemorySaysSo(t *testing.T) {
 	}
 }
 
+// A thread's stack is memory as well, and C's part of a program asks for it before Go's runtime runs out of any.
+func TestAWorkerThatGetsNoThreadWithinItsMemorySaysSo(t *testing.T) {
+	c := role(t, "no-thread")
+	c.Limits.Memory = 1 << 30
+	if e := awaitDone(t, start(t, c)); e.Limit != LimitMemory || !e.OutOfMemory || !strings.Contains(e.Error(), "pthread_create failed") {
+		t.Errorf("got %v", e)
+	}
+	c = role(t, "no-thread")
+	if e := awaitDone(t, start(t, c)); e.Limit != "" || e.OutOfMemory {
+		t.Errorf("without a limit: got %v", e)
+	}
+}
+
 func TestAMemoryLimitIsInheritedByWhatTheWorkerStarts(t *testing.T) {
 	c := role(t, "data")
 	c.Limits.Memory = 512 << 20

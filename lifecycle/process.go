@@ -293,7 +293,7 @@ func (p *Process) exitError(code int, sig syscall.Signal, elapsed time.Duration,
 		Name: p.Name(), Pid: p.Pid(), Code: code, Signal: sig, Elapsed: elapsed, Ready: p.isReady(), Output: output,
 		Killed: p.killed(sig, code), limits: p.limits,
 	}
-	e.OutOfMemory = crash && saysOutOfMemory(output) || e.Killed == "" && sig == syscall.SIGKILL && p.oom.grew()
+	e.OutOfMemory = crash && saysOutOfMemory(output, p.limits.Memory > 0) || e.Killed == "" && sig == syscall.SIGKILL && p.oom.grew()
 	e.Limit = p.exceeded(e, last.limit)
 	return e
 }

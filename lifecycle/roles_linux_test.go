@@ -51,6 +51,7 @@ var roles = map[string]func(){
 	"inherit":    runInherit,
 	"grow":       runGrow,
 	"data":       runData,
+	"no-thread":  runNoThread,
 }
 
 func worker() *Worker {
@@ -293,6 +294,15 @@ func runGrow() {
 	for {
 		kept = append(kept, make([]byte, 1<<20))
 	}
+}
+
+// runNoThread ends as a program does that is linked with C and cannot have another thread.
+func runNoThread() {
+	fmt.Fprintf(os.Stderr, "%s\nSIGABRT: abort\nPC=0x1 m=7 sigcode=18446744073709551610\n", noThread)
+	for i := range 10_000 {
+		fmt.Fprintf(os.Stderr, "goroutine %d [running]:\n", i+1)
+	}
+	os.Exit(2)
 }
 
 // runData says which limit of memory a child has.

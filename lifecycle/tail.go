@@ -123,7 +123,7 @@ type crashHead struct {
 const crashHeadSpan = 4 << 10
 
 var crashPrefixes = []string{
-	"panic: ", "fatal error: ", "runtime: ", "SIGSEGV", "SIGBUS", "SIGABRT", "SIGQUIT", "SIGILL", "SIGFPE", "SIGTRAP",
+	"panic: ", "fatal error: ", "runtime: ", "runtime/cgo: ", "SIGSEGV", "SIGBUS", "SIGABRT", "SIGQUIT", "SIGILL", "SIGFPE", "SIGTRAP",
 	"unexpected fault address ",
 }
 
