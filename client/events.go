@@ -10,7 +10,7 @@ import (
 	"github.com/detached-workers/unref/transport"
 )
 
-// Subscriber is what has events to subscribe to: a [*Worker].
+// Subscriber is what has events to subscribe to: a [*Worker] or a [*Pool].
 type Subscriber interface {
 	// subscribe returns when the subscription has begun. It ends with ctx.
 	subscribe(ctx context.Context, names []string) (eventSource, error)
@@ -57,7 +57,10 @@ type Emitted[T any] struct {
 //
 // A subscription on a [*Worker] outlives a broken connection. When the worker
 // has exited, or can't be used any more, the loop yields [Worker.Err] as its
-// last error. An event that T does not fit ends it too.
+// last error. A subscription on a [*Pool] is one on each of its workers, those
+// included that start later, of which it has all events from the first call on;
+// when the pool is closed the last error is [ErrClosed]. An event that T does not
+// fit ends the loop too.
 func Subscribe[T any](ctx context.Context, s Subscriber, event transport.Event[T]) (iter.Seq2[Emitted[T], error], error) {
 	source, err := s.subscribe(ctx, []string{string(event)})
 	if err != nil {

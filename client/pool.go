@@ -48,14 +48,15 @@ type Pool struct {
 	closed  chan struct{} // closed when nothing of the pool is left
 	fault   error         // of closing; set before closed is closed
 
-	mu      sync.Mutex // protects what follows
-	roster  *roster
-	command *lifecycle.Command // that workers are started with
-	timer   *time.Timer        // rings when the roster has something to decide
-	changed chan struct{}      // closed when something has happened; nil if nobody waits for that
-	leases  map[*Lease]struct{}
-	final   bool    // no more tasks are begun
-	forced  []error // of workers that did not leave when the pool was closed
+	mu         sync.Mutex // protects what follows
+	roster     *roster
+	command    *lifecycle.Command // that workers are started with
+	timer      *time.Timer        // rings when the roster has something to decide
+	changed    chan struct{}      // closed when something has happened; nil if nobody waits for that
+	leases     map[*Lease]struct{}
+	followings map[*following]struct{} // subscriptions to events of the workers
+	final      bool                    // no more tasks are begun
+	forced     []error                 // of workers that did not leave when the pool was closed
 }
 
 // NewPool returns a pool and begins to start its first Min workers; [Pool.Ready]
@@ -73,10 +74,11 @@ func NewPool(cfg PoolConfig) (*Pool, error) {
 // newPool returns a pool that has done nothing yet.
 func newPool(cfg PoolConfig) *Pool {
 	p := &Pool{
-		cfg:    cfg,
-		closed: make(chan struct{}),
-		leases: make(map[*Lease]struct{}),
-		roster: newRoster(cfg, rand.Float64),
+		cfg:        cfg,
+		closed:     make(chan struct{}),
+		leases:     make(map[*Lease]struct{}),
+		followings: make(map[*following]struct{}),
+		roster:     newRoster(cfg, rand.Float64),
 	}
 	if cfg.Dialer != nil {
 		p.dialer = *cfg.Dialer

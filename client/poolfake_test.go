@@ -66,6 +66,10 @@ func (w *fakeWorker) Err() error {
 
 func (w *fakeWorker) Stacks(context.Context) (string, error) { return "goroutine 1 [stuck]:", nil }
 
+func (w *fakeWorker) subscribe(context.Context, []string) (eventSource, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (w *fakeWorker) closeWithin(context.Context) error {
 	w.end(&lifecycle.ExitError{Name: "fake", Pid: w.pid, Ready: true})
 	return nil

@@ -19,6 +19,7 @@ type poolWorker interface {
 	Done() <-chan struct{}
 	Err() error
 	Stacks(context.Context) (string, error)
+	subscribe(ctx context.Context, names []string) (eventSource, error)
 
 	// closeWithin is Close, but kills a worker of our own when ctx ends.
 	closeWithin(ctx context.Context) error
@@ -84,10 +85,8 @@ func (p *Pool) tend(ctx context.Context, s *seat, cmd *lifecycle.Command) {
 		p.update(func(r *roster, now time.Time) { r.startFailed(s, err, now) })
 		return
 	}
-	p.update(func(r *roster, now time.Time) {
-		s.worker = w
-		r.started(s, now)
-	})
+	p.introduce(s, w)
+	p.update(func(r *roster, now time.Time) { r.started(s, now) })
 	select {
 	case <-w.Done():
 		_ = w.closeWithin(ctx) // it is gone already
