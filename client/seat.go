@@ -55,6 +55,10 @@ func (s *seat) takes() bool { return s.state == seatServing }
 // active reports whether the worker counts among those that there should be.
 func (s *seat) active() bool { return s.state == seatStarting || s.state == seatServing }
 
+// lost reports whether the worker is of no use any more and there should be
+// another one, but its process is not known to be gone.
+func (s *seat) lost() bool { return s.state == seatEnding && s.why == "" }
+
 // idle reports whether the worker has nothing to do.
 func (s *seat) idle() bool { return s.takes() && s.places == 0 }
 
@@ -84,7 +88,8 @@ func (r *roster) capacity() int {
 }
 
 // startMissing adds seats for the workers that are missing. For each one that is
-// due there should be another one, if there may be more than Max.
+// due there should be another one, if there may be more than Max. The successor of
+// one that was lost takes its slot, and waits until that is free.
 func (r *roster) startMissing(now time.Time, actions []action) []action {
 	if r.closing {
 		return actions
@@ -93,7 +98,7 @@ func (r *roster) startMissing(now time.Time, actions []action) []action {
 	if r.cfg.Surge > 0 {
 		wanted += r.count(func(s *seat) bool { return s.takes() && s.due != "" })
 	}
-	for r.count((*seat).active) < wanted && len(r.seats) < r.capacity() && r.restarts.may(now, r.starting()) {
+	for r.count((*seat).active)+r.count((*seat).lost) < wanted && len(r.seats) < r.capacity() && r.restarts.may(now, r.starting()) {
 		actions = append(actions, action{actStart, r.sit(now)})
 	}
 	return actions
