@@ -136,64 +136,76 @@ func recvAll(t *testing.T, m *Messages) error {
 	}
 }
 
-// ending is a way in which a call with messages ends.
-type ending struct {
-	name      string
-	req       Request
-	use       func(*testing.T, *Worker, *Messages, context.CancelFunc) error
-	want      error // the outcome
-	abandoned bool
+// usage is a call with messages in the hands of a test.
+type usage struct {
+	t      *testing.T
+	w      *Worker
+	m      *Messages
+	cancel context.CancelFunc // of the call's context
 }
 
-func endings() []ending {
-	return []ending{
-		{"read to its end", Request{Method: "count", Kind: transport.KindStream, Body: 3}, func(t *testing.T, _ *Worker, m *Messages, cancel context.CancelFunc) error {
-			defer cancel()
-			return recvAll(t, m)
-		}, io.EOF, false},
-		{"the worker's error", Request{Method: "none", Kind: transport.KindBidi}, func(t *testing.T, _ *Worker, m *Messages, _ context.CancelFunc) error {
-			return recvAll(t, m)
-		}, transport.CodeUnknownMethod, false},
-		{"closed", Request{Method: "double", Kind: transport.KindBidi}, func(t *testing.T, _ *Worker, m *Messages, _ context.CancelFunc) error {
-			m.Close()
-			if _, ok := errors.AsType[told](recvAll(t, m)); ok {
-				t.Error("what was told of the end is in the error of a call that was closed before")
-			}
-			return nil
-		}, nil, true},
-		{"no message in time", Request{Method: "double", Kind: transport.KindBidi}, func(t *testing.T, _ *Worker, m *Messages, _ context.CancelFunc) error {
-			m.attempt.limit = 50 * time.Millisecond
-			return recvAll(t, m)
-		}, context.DeadlineExceeded, true},
-		{"a message that can't be decoded", Request{Method: "count", Kind: transport.KindStream, Body: 1 << 30}, func(_ *testing.T, _ *Worker, m *Messages, _ context.CancelFunc) error {
-			var text string
-			return m.Recv(&text)
-		}, transport.CodeInvalid, true},
-		{"no message sent in time", Request{Method: "double", Kind: transport.KindBidi}, func(_ *testing.T, _ *Worker, m *Messages, _ context.CancelFunc) (err error) {
-			m.attempt.limit = 1 // until it comes before the message has left
-			for err == nil {
-				err = m.Send(1)
-			}
-			return err
-		}, context.DeadlineExceeded, true},
-		{"given up while nobody reads", Request{Method: "double", Kind: transport.KindBidi}, func(t *testing.T, _ *Worker, m *Messages, cancel context.CancelFunc) error {
-			cancel()
-			return nil
-		}, context.Canceled, true},
-		{"given up while it is read", Request{Method: "double", Kind: transport.KindBidi}, func(t *testing.T, _ *Worker, m *Messages, cancel context.CancelFunc) error {
-			defer time.AfterFunc(20*time.Millisecond, cancel).Stop()
-			return recvAll(t, m)
-		}, context.Canceled, true},
-		{"the worker's death, which is last", Request{Method: "double", Kind: transport.KindBidi}, func(t *testing.T, w *Worker, m *Messages, _ context.CancelFunc) error {
-			w.Kill()
-			return recvAll(t, m)
-		}, ErrWorkerExited, false},
-	}
+func (u usage) read() error { return recvAll(u.t, u.m) }
+
+var (
+	counted = Request{Method: "count", Kind: transport.KindStream, Body: 3}
+	endless = Request{Method: "count", Kind: transport.KindStream, Body: 1 << 30}
+	both    = Request{Method: "double", Kind: transport.KindBidi}
+	unknown = Request{Method: "none", Kind: transport.KindBidi}
+)
+
+// endings has all ways in which a call with messages ends. The worker's death is
+// the last.
+var endings = []struct {
+	name      string
+	req       Request
+	use       func(usage) error
+	want      error // the outcome
+	abandoned bool
+}{
+	{"read to its end", counted, func(u usage) error {
+		defer u.cancel()
+		return u.read()
+	}, io.EOF, false},
+	{"the worker's error", unknown, usage.read, transport.CodeUnknownMethod, false},
+	{"closed", both, func(u usage) error {
+		u.m.Close()
+		if _, ok := errors.AsType[told](u.read()); ok {
+			u.t.Error("what was told of the end is in the error of a call that was closed before")
+		}
+		return nil
+	}, nil, true},
+	{"no message in time", both, func(u usage) error {
+		u.m.attempt.limit = 50 * time.Millisecond
+		return u.read()
+	}, context.DeadlineExceeded, true},
+	{"a message that can't be decoded", endless, func(u usage) error {
+		var text string
+		return u.m.Recv(&text)
+	}, transport.CodeInvalid, true},
+	{"no message sent in time", both, func(u usage) (err error) {
+		u.m.attempt.limit = 1 // until it comes before the message has left
+		for err == nil {
+			err = u.m.Send(1)
+		}
+		return err
+	}, context.DeadlineExceeded, true},
+	{"given up while nobody reads", both, func(u usage) error {
+		u.cancel()
+		return nil
+	}, context.Canceled, true},
+	{"given up while it is read", both, func(u usage) error {
+		defer time.AfterFunc(20*time.Millisecond, u.cancel).Stop()
+		return u.read()
+	}, context.Canceled, true},
+	{"the worker's death", both, func(u usage) error {
+		u.w.Kill()
+		return u.read()
+	}, ErrWorkerExited, false},
 }
 
 func TestACallWithMessagesSaysOnceHowItEnded(t *testing.T) {
 	w := started(t)
-	for _, test := range endings() {
+	for _, test := range endings {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -203,7 +215,7 @@ func TestACallWithMessagesSaysOnceHowItEnded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = test.use(t, w, m, cancel)
+			err = test.use(usage{t, w, m, cancel})
 			_, ok := errors.AsType[told](err)
 			if err != nil && err != io.EOF && !ok {
 				t.Errorf("got %v, want what the outcome was turned into", err)
