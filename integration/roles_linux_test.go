@@ -36,6 +36,8 @@ var roles = map[string]func(args []string) int{
 	"shared": playShared,
 	"cli":    playCLI,
 	"notify": playNotify,
+	"pooled": playPooled,
+	"keep":   playKeep,
 }
 
 // initEnv makes the test binary fail before its main function.
