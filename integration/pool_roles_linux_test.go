@@ -31,6 +31,7 @@ type (
 	workRequest struct {
 		ID     int
 		For    time.Duration // how long it takes, if its context does not end before
+		Gate   string        // the file that it waits for first
 		Ignore bool          // its context
 		End    string        // how it ends the worker after that time, see the method end
 		Keep   int           // MiB of memory that the worker keeps
@@ -98,17 +99,31 @@ func handleWork(ctx context.Context, req workRequest) error {
 	if req.Ignore {
 		ctx = context.WithoutCancel(ctx)
 	}
-	timer := time.NewTimer(req.For)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := passTime(ctx, req); err != nil {
+		return err
 	}
 	if req.End != "" {
 		return endBy(req.End)
 	}
 	return nil
+}
+
+// passTime waits as it is asked to.
+func passTime(ctx context.Context, req workRequest) error {
+	timer := time.NewTimer(req.For)
+	defer timer.Stop()
+	for {
+		_, err := os.Lstat(req.Gate)
+		select {
+		case <-timer.C:
+			if req.Gate == "" || err == nil {
+				return nil
+			}
+			timer.Reset(2 * time.Millisecond)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // keeping is a pool that another program has.

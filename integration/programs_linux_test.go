@@ -45,12 +45,15 @@ func within(root string, cmd *lifecycle.Command, env ...string) *lifecycle.Comma
 
 // belonging returns the living processes that were started with the root in
 // their environment.
-func belonging(root string) []int {
+func belonging(root string) []int { return belongingBut(root, nil) }
+
+// belongingBut is belonging but for these processes.
+func belongingBut(root string, others map[string]bool) []int {
 	var pids []int
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
+		if err != nil || others[entry.Name()] {
 			continue
 		}
 		environ, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
