@@ -228,3 +228,36 @@ func texts(file source) map[string]bool {
 	}
 	return found
 }
+
+var testName = regexp.MustCompile(`\bTest[A-Z]\w+`)
+
+// The table of failures is worth as much as the tests that it names.
+func TestDocsFailuresNameTestsThatExist(t *testing.T) {
+	exist := make(map[string]bool)
+	for _, file := range sources(t) {
+		for _, decl := range file.ast.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
+				exist[f.Name.Name] = true
+			}
+		}
+	}
+	rows := 0
+	for line := range strings.Lines(document(t, "docs/failures.md")) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what fails") {
+			continue
+		}
+		rows++
+		names := testName.FindAllString(line, -1)
+		if len(names) == 0 {
+			t.Errorf("no test is named in: %s", line)
+		}
+		for _, name := range names {
+			if !exist[name] {
+				t.Errorf("docs/failures.md names %s, which does not exist", name)
+			}
+		}
+	}
+	if rows < 50 {
+		t.Errorf("only %d rows were found", rows)
+	}
+}
