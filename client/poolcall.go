@@ -103,7 +103,7 @@ func (c *poolCall) run(ctx context.Context, f func(poolWorker) error) error {
 			return c.refused(ctx, err)
 		}
 		c.runs++
-		err := f(c.ticket.seat.worker)
+		err := c.explain(f(c.ticket.seat.worker))
 		if err == nil && c.req.finished != nil {
 			return nil
 		}
@@ -112,6 +112,18 @@ func (c *poolCall) run(ctx context.Context, f func(poolWorker) error) error {
 			return c.last
 		}
 	}
+}
+
+// explain says why the call's worker has ended if the call came after that, when
+// the pool had closed it. Its caller has closed nothing.
+func (c *poolCall) explain(err error) error {
+	if !errors.Is(err, ErrClosed) || !SafeToRetry(err) {
+		return err
+	}
+	if why := c.ticket.seat.worker.Err(); why != nil {
+		return fmt.Errorf("call %s: %w", c.req.Method, notSent(why))
+	}
+	return err
 }
 
 // enter waits for a place at a worker.
