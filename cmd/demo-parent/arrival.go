@@ -16,12 +16,11 @@ type arrival struct {
 	client.Decision
 }
 
-func newArrival(w *client.Worker, shared bool) arrival {
-	a := arrival{Pid: w.Pid(), Shared: shared, Decision: w.Decision()}
+func newArrival(pid int, shared bool, decision client.Decision) arrival {
 	if !shared {
-		a.Decision = client.Decision{Action: client.Started, Reason: "it is for this run only"}
+		decision = client.Decision{Action: client.Started, Reason: "it is for this run only"}
 	}
-	return a
+	return arrival{Pid: pid, Shared: shared, Decision: decision}
 }
 
 // isNew reports whether the worker knows nothing yet.

@@ -22,7 +22,7 @@ func runCheck(ctx context.Context, args []string, stdout io.Writer, stderr *os.F
 	if err != nil {
 		return err
 	}
-	defer c.slots.close(ctx)
+	defer c.crew.close(ctx)
 	report := &reporter{out: stdout, json: o.json}
 	if o.watch {
 		return c.watch(ctx, report)
@@ -35,13 +35,17 @@ func newChecker(ctx context.Context, o *checkOptions, d *display) (*checker, err
 	if err != nil {
 		return nil, err
 	}
-	place := slot{
+	workers, err := newCrew(crewConfig{
 		dialer:  &client.Dialer{Timeout: perMessage(o.timeout), Logger: newLogger(d, o.verbose)},
 		command: o.workerCommand(path),
-		name:    o.groupName(),
+		size:    o.workers,
+		group:   o.groupName(),
 		tell:    d.Printf,
+	})
+	if err != nil {
+		return nil, err
 	}
-	return &checker{request: o.plan(), slots: newSlots(o.workers, place), display: d, verbose: o.verbose}, nil
+	return &checker{request: o.plan(), crew: workers, display: d, verbose: o.verbose}, nil
 }
 
 // perMessage returns the option -timeout as a Dialer has it.

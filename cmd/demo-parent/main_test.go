@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/detached-workers/unref/client"
-	"github.com/detached-workers/unref/lifecycle"
 )
 
 // The programs that the tests run, built once, and the directory for all workers, which must be empty in the end.
@@ -236,26 +235,4 @@ func chain(t *testing.T) string {
 		"c/c.go": "package c\n\nimport \"example.com/m/b\"\n\nfunc C() int { return b.B() }\n",
 		"d/d.go": "package d\n\nfunc D() int { return 1 }\n",
 	})
-}
-
-// newSharedSlot returns a place for a worker that is shared, and a record of what the user was told.
-func newSharedSlot(t *testing.T) (*slot, *[]string) {
-	t.Helper()
-	newRuntimeDir(t)
-	s, told := newSlot(t)
-	s.name = slotName(groupName(t.Name()), 1)
-	return s, told
-}
-
-// newSlot returns a place for a worker, and a record of what the user was told.
-func newSlot(t *testing.T) (*slot, *[]string) {
-	t.Helper()
-	var told []string
-	s := &slot{
-		dialer:  &client.Dialer{Logger: newLogger(&display{out: t.Output()}, false)},
-		command: &lifecycle.Command{Path: filepath.Join(binDir, workerName)},
-		tell:    func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) },
-	}
-	t.Cleanup(func() { slots{s}.close(context.Background()) })
-	return s, &told
 }

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -164,4 +165,21 @@ func TestAKilledParentLeavesNobodyWaiting(t *testing.T) {
 		t.Error(err)
 	}
 	_ = p.cmd.Wait() // it was killed
+}
+
+// LESSONS 26
+func TestAWorkerKilledBeforeItWasReadyIsMissedByNobody(t *testing.T) {
+	cfg, told := ownCrew(t, 1)
+	script := filepath.Join(t.TempDir(), workerName)
+	text := fmt.Sprintf("#!/bin/sh\nif mkdir %q; then kill -9 $$; fi\nexec %q\n", script+".killed", cfg.command.Path)
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg.command.Path = script
+	if err := startCrew(t, cfg).square(t.Context(), 0); err != nil {
+		t.Error(err)
+	}
+	if lines := told.all(); len(lines) != 1 || !strings.Contains(lines[0], "before it was ready; another worker goes on (attempt 2 of 3)") {
+		t.Errorf("the user was told %q, want one line", lines)
+	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,10 +14,13 @@ import (
 // drawEvery is the time between two looks of the progress bar.
 const drawEvery = 50 * time.Millisecond
 
+// planSlot is where the packages are listed. Its worker knows the plan of the last time.
+const planSlot = 0
+
 // checker checks the same packages again and again with the same workers.
 type checker struct {
 	request api.PlanRequest
-	slots   slots
+	crew    *crew
 	display *display
 	verbose bool
 	rounds  int // how many there were
@@ -31,9 +36,9 @@ func (c *checker) round(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	r := newResult(c.rounds, plan)
+	r.arrivals = c.crew.arrived(planSlot)
 	err = c.check(ctx, plan, r)
 	r.elapsed = time.Since(start)
-	r.arrivals = c.slots.takeArrivals()
 	if c.verbose {
 		c.introduce(r.arrivals)
 	}
@@ -51,9 +56,9 @@ func (c *checker) introduce(list []arrival) {
 func (c *checker) plan(ctx context.Context) (*api.PlanReply, error) {
 	c.display.Draw(progress{phase: "listing packages"})
 	var plan api.PlanReply
-	err := c.slots[0].do(ctx, func(w *client.Worker) (err error) {
-		plan, err = client.Call(ctx, w, api.Plan, c.request)
-		return err
+	err := c.crew.do(ctx, planSlot, func(ctx context.Context) (progress bool, err error) {
+		plan, err = client.Call(ctx, c.crew.pool, api.Plan, c.request, to(planSlot))
+		return false, err
 	})
 	return &plan, err
 }
@@ -65,13 +70,15 @@ func (c *checker) check(ctx context.Context, plan *api.PlanReply, r *result) err
 	events := make(chan api.CheckEvent) // unbuffered; the shares send, and it is closed when all have ended
 	var shares, closer sync.WaitGroup
 	defer closer.Wait()
-	requests := plan.Split(len(c.slots))
+	requests := plan.Split(c.crew.size)
 	r.workers = len(requests)
+	arrivals := make([][]arrival, len(requests))
 	for i, request := range requests {
 		shares.Go(func() {
-			if err := c.slots[i].check(ctx, plan, request.Targets, events); err != nil {
+			if err := c.crew.check(ctx, i, plan, request.Targets, events); err != nil {
 				cancel(err)
 			}
+			arrivals[i] = c.crew.arrived(i)
 		})
 	}
 	closer.Go(func() {
@@ -79,6 +86,7 @@ func (c *checker) check(ctx context.Context, plan *api.PlanReply, r *result) err
 		close(events)
 	})
 	c.gather(events, r)
+	r.arrivals = slices.Concat(append([][]arrival{r.arrivals}, arrivals...)...)
 	return context.Cause(ctx)
 }
 
@@ -118,28 +126,41 @@ func (c *checker) tell(e api.CheckEvent) {
 	}
 }
 
-// check has the slot's worker check targets, and a fresh one those that are left when it dies.
-func (s *slot) check(ctx context.Context, plan *api.PlanReply, targets []string, events chan<- api.CheckEvent) error {
+// check has the worker in a slot check targets, and a fresh one those that are left when it dies.
+func (c *crew) check(ctx context.Context, slot int, plan *api.PlanReply, targets []string, events chan<- api.CheckEvent) error {
 	left := make(map[string]bool)
 	for _, id := range targets {
 		left[id] = true
 	}
-	return s.do(ctx, func(w *client.Worker) error {
-		for event, err := range client.Stream(ctx, w, api.Check, plan.Request(remaining(targets, left)...)) {
-			if err != nil {
-				return err
-			}
+	return c.do(ctx, slot, func(ctx context.Context) (progress bool, err error) {
+		before := len(left)
+		request := plan.Request(remaining(targets, left)...)
+		err = forEach(client.Stream(ctx, c.pool, api.Check, request, to(slot)), func(e api.CheckEvent) error {
 			select {
-			case events <- event:
+			case events <- e:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			if event.Kind == api.EventDone {
-				delete(left, event.ID)
+			if e.Kind == api.EventDone {
+				delete(left, e.ID)
 			}
-		}
-		return nil
+			return nil
+		})
+		return len(left) < before, err
 	})
+}
+
+// forEach calls f with each message, until there is an error.
+func forEach[Msg any](messages iter.Seq2[Msg, error], f func(Msg) error) error {
+	for msg, err := range messages {
+		if err == nil {
+			err = f(msg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remaining returns those targets that are left, in order.

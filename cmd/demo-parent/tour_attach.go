@@ -34,7 +34,7 @@ func runFinder(ctx context.Context, args []string, stdout io.Writer, _ *os.File)
 	if _, err := client.Call(ctx, w, api.Square, api.SquareRequest{N: 2}); err != nil {
 		return err
 	}
-	return json.NewEncoder(stdout).Encode(newArrival(w, true))
+	return json.NewEncoder(stdout).Encode(newArrival(w.Pid(), true, w.Decision()))
 }
 
 func (t *tour) visitAttach(ctx context.Context) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -12,11 +11,14 @@ const (
 	lookPatience   = 500 * time.Millisecond // how long that is looked for
 )
 
-// tellWaiting has the user told whom the slot waits for, if that takes long. The returned function ends it.
-func (s *slot) tellWaiting(ctx context.Context) (done func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var teller sync.WaitGroup
-	teller.Go(func() {
+// tellWaiting has the user told whom a slot waits for, if that takes long before the returned function is called. Workers
+// that are ours alone wait for nobody.
+func (c *crew) tellWaiting(slot int) (ready context.CancelFunc) {
+	if c.group == "" {
+		return nil
+	}
+	ctx, ready := context.WithCancel(context.Background())
+	c.tasks.Go(func() {
 		timer := time.NewTimer(attachPatience)
 		defer timer.Stop()
 		select {
@@ -24,25 +26,23 @@ func (s *slot) tellWaiting(ctx context.Context) (done func()) {
 			return
 		case <-timer.C:
 		}
-		if text := s.waitsFor(ctx); ctx.Err() == nil {
-			s.tell("%s", text)
+		if text := c.waitsFor(ctx, slot); ctx.Err() == nil {
+			c.tell("%s", text)
 		}
 	})
-	return func() {
-		cancel()
-		teller.Wait()
-	}
+	return ready
 }
 
 // waitsFor says whom an attach waits for: a worker that does not answer, or another that has still to come.
-func (s *slot) waitsFor(ctx context.Context) string {
+func (c *crew) waitsFor(ctx context.Context, slot int) string {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	list, _ := s.dialer.List(ctx) // what can't be listed is not named
+	name := slotName(c.group, slot+1)
+	list, _ := c.dialer.List(ctx) // what can't be listed is not named
 	for _, info := range list {
-		if info.Name == s.name && info.Status == nil && !info.Displaced && info.Pid != 0 {
+		if info.Name == name && info.Status == nil && !info.Displaced && info.Pid != 0 {
 			return fmt.Sprintf("waiting for worker %d (%s), which does not answer and is replaced if it goes on like that", info.Pid, place(info))
 		}
 	}
-	return fmt.Sprintf("waiting for a worker (%s)", s.name[len(namePrefix):])
+	return fmt.Sprintf("waiting for a worker (%s)", name[len(namePrefix):])
 }

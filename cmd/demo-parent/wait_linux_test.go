@@ -9,29 +9,29 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/detached-workers/unref/client"
 )
 
 func TestTheUserIsToldWhichWorkerDoesNotAnswer(t *testing.T) {
-	s, told := newSharedSlot(t)
-	nothing := func(*client.Worker) error { return nil }
-	if err := s.do(t.Context(), nothing); err != nil {
-		t.Fatal(err)
+	cfg, told := sharedCrew(t, 1)
+	use := func() (pid int) {
+		t.Helper()
+		c := startCrew(t, cfg)
+		defer c.close(t.Context())
+		if err := c.square(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		return c.arrived(0)[0].Pid
 	}
-	first := s.worker.Pid()
-	s.leave()
-	if len(*told) != 0 {
-		t.Errorf("the user was told %q of a quick start", *told)
+	first := use()
+	if lines := told.all(); len(lines) != 0 {
+		t.Errorf("the user was told %q of a quick start", lines)
 	}
 	suspend(t, first)
-	s.dialer.AnswerTimeout = attachPatience + 2*lookPatience
-	if err := s.do(t.Context(), nothing); err != nil {
-		t.Fatal(err)
-	}
+	cfg.dialer.AnswerTimeout = attachPatience + 2*lookPatience
+	second := use()
 	want := fmt.Sprintf("waiting for worker %d (", first)
-	if len(*told) != 1 || !strings.HasPrefix((*told)[0], want) || s.worker.Pid() == first {
-		t.Errorf("the user was told %q, want one line %q; the worker is %d", *told, want, s.worker.Pid())
+	if lines := told.all(); len(lines) != 1 || !strings.HasPrefix(lines[0], want) || second == first {
+		t.Errorf("the user was told %q, want one line %q; the worker is %d", lines, want, second)
 	}
 }
 
@@ -62,8 +62,8 @@ func isStopped(pid int) bool {
 }
 
 func TestNobodyIsNamedIfNoWorkerIsThere(t *testing.T) {
-	s, _ := newSharedSlot(t)
-	if got := s.waitsFor(t.Context()); got != "waiting for a worker ("+t.Name()+" #1)" {
+	cfg, _ := sharedCrew(t, 2)
+	if got := startCrew(t, cfg).waitsFor(t.Context(), 1); got != "waiting for a worker ("+t.Name()+" #2)" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -12,11 +12,10 @@ import (
 
 func TestAfterAnEditOnlyThePackageAndItsDependantsAreCheckedAgain(t *testing.T) {
 	dir := chain(t)
-	s, _ := newSlot(t)
-	other, _ := newSlot(t)
+	cfg, _ := ownCrew(t, 2)
 	c := &checker{
 		request: api.PlanRequest{Dir: dir, Patterns: []string{"./..."}},
-		slots:   slots{s, other}, display: &display{out: t.Output()},
+		crew:    startCrew(t, cfg), display: &display{out: t.Output()},
 	}
 	for _, step := range []struct {
 		name    string

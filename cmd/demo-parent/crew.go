@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/detached-workers/unref/client"
+	"github.com/detached-workers/unref/lifecycle"
+)
+
+// maxAttempts is how often in a row the same work is given to a worker, a fresh one each time, and nothing of it gets
+// done, before it is said to be what workers die of.
+const maxAttempts = 3
+
+// crew is the workers of a check: a pool in whose slots they have their places, from 0 on. The work is shared in the same
+// way each time, and a share goes to the worker in the slot of its number and to no other, so that it finds what it has
+// checked before, in this run or an earlier one. One goroutine at a time gives work to a slot.
+type crew struct {
+	crewConfig
+	pool  *client.Pool
+	tasks sync.WaitGroup // who follows the events, and who tells of starts that take long
+	log   chronicle
+}
+
+// crewConfig is what a crew is made of.
+type crewConfig struct {
+	dialer  *client.Dialer
+	command *lifecycle.Command
+	size    int                              // how many workers there are at most
+	group   string                           // the name that shared workers have in common; empty means that they are ours alone
+	tell    func(format string, args ...any) // says in one line what the user should know
+}
+
+// newCrew returns a crew without workers, which come as they are needed.
+func newCrew(cfg crewConfig) (*crew, error) {
+	pool, err := client.NewPool(client.PoolConfig{
+		Command:      cfg.command,
+		Dialer:       cfg.dialer,
+		Name:         cfg.group,
+		Max:          cfg.size,
+		Strategy:     client.StrategyFunc(bySlot),
+		QueueTimeout: -1, // a share waits for its worker as long as that takes to start
+		CancelGrace:  -1, // what hangs is left to those with whom it is shared, or is stopped in the end
+		ShrinkAfter:  -1, // what a worker knows is worth more than its memory
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &crew{crewConfig: cfg, pool: pool}
+	c.tasks.Go(func() { c.follow(context.Background()) }) // until the pool is closed
+	return c, nil
+}
+
+// to has a call go to the worker in a slot.
+func to(slot int) client.CallOption { return client.Key(strconv.Itoa(slot)) }
+
+// bySlot is the strategy that goes with to. Where a worker is missing the pool may start one: slots are filled from 0 on,
+// so that it is the one with that number sooner or later.
+func bySlot(key string, workers []client.Candidate, _ bool) int {
+	for i, w := range workers {
+		switch {
+		case strconv.Itoa(w.Slot) != key:
+		case w.Free:
+			return i
+		default:
+			return client.PickWait
+		}
+	}
+	return client.PickNone
+}
+
+// do calls f, which makes its calls to the slot, and again when the worker is lost meanwhile. f does only what is left to
+// do, and says whether it got anything done.
+func (c *crew) do(ctx context.Context, slot int, f func(context.Context) (progress bool, err error)) error {
+	for attempt := 1; ; attempt++ {
+		progress, err := c.try(ctx, slot, f)
+		if ctx.Err() != nil || !lost(err) {
+			return err
+		}
+		if progress {
+			attempt = 1
+			c.pool.Revive() // which takes only calls that have ended for a sign that workers are of use
+		}
+		if attempt == maxAttempts {
+			return fmt.Errorf("given up after %d workers, the last of which was lost so: %w", maxAttempts, err)
+		}
+		c.tell("%s; another worker goes on (attempt %d of %d)", cause(err), attempt+1, maxAttempts)
+	}
+}
+
+// try calls f. If no worker comes into the slot because the start failed, that is the error; that of a start for another
+// slot, which the pool gives to all who wait while there is no worker at all, is not.
+func (c *crew) try(ctx context.Context, slot int, f func(context.Context) (bool, error)) (progress bool, err error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	c.begin(slot, giveUp)
+	defer c.end(slot)
+	for {
+		progress, err = f(ctx)
+		if err == nil {
+			return progress, nil
+		}
+		c.catchUp() // the pool may have been quicker to say that there is no worker
+		switch why := context.Cause(ctx); {
+		case why != nil:
+			return progress, why
+		case !unready(err):
+			return progress, err
+		}
+	}
+}
+
+// unready reports whether a worker did not get ready.
+func unready(err error) bool {
+	_, ok := errors.AsType[*client.StartError](err)
+	return ok
+}
+
+// lost reports whether what a call has come to is that there is no such worker any more: it has died, or was killed
+// before it was ready, or it is leaving or was replaced, and has not seen the call.
+func lost(err error) bool {
+	exit, _ := errors.AsType[*lifecycle.ExitError](err)
+	switch {
+	case errors.Is(err, client.ErrRestartLimit):
+		return false
+	case unready(err):
+		return exit != nil && exit.Signal > 0 && exit.Killed == ""
+	}
+	return errors.Is(err, client.ErrWorkerExited) || errors.Is(err, client.ErrNotListening) && client.SafeToRetry(err)
+}
+
+// cause returns how a worker was lost, without its last words.
+func cause(err error) string {
+	text := err.Error()
+	if exit, ok := errors.AsType[*lifecycle.ExitError](err); ok {
+		text = exit.Error()
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	return strings.TrimSuffix(line, "; last output:")
+}
+
+// close ends the workers if they are ours, at once when ctx has ended, or lets go of them, and returns when that is done.
+func (c *crew) close(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = c.pool.Kill() }) // Close says the same
+	defer stop()
+	if err := c.pool.Close(); err != nil && !errors.Is(err, client.ErrForced) {
+		c.tell("%v", err)
+	}
+	c.tasks.Wait()
+}
