@@ -1,5 +1,6 @@
 // Demo-worker is a worker that type-checks Go packages for as long as somebody may ask again. Its contract is package
-// api; the engine is package typecheck. It has also a few small methods for tests and for the tour.
+// api; the engine is package typecheck. It also makes images smaller, and has a few small methods for tests and for the
+// tour.
 package main
 
 import (
@@ -32,6 +33,8 @@ func register(mux *server.Mux) {
 	server.HandleStream(mux, api.Check, func(ctx context.Context, req api.CheckRequest, send func(api.CheckEvent) error) error {
 		return coded(checker.Check(ctx, req, send))
 	})
+	server.Handle(mux, api.Thumbnail, thumbnail)
+	server.Handle(mux, api.Sample, sample)
 	server.Handle(mux, api.Echo, echo)
 	server.Handle(mux, api.Sleep, sleep)
 	server.Handle(mux, api.Square, square)

@@ -1,7 +1,8 @@
 // Package api is the contract between demo-worker and the programs that call it: the names of the methods, each bound
 // to the types of its request and its reply. Both sides import it, so that a mismatch is a compile error.
 //
-// The job of the worker is [Plan] and [Check]; the rest are small methods for tests and for the tour.
+// The job of the worker for a short-lived parent is [Plan] and [Check], and for a server [Thumbnail] and [Sample]; the
+// rest are small methods for tests and for the tour.
 //
 // A parent calls Plan on one worker, splits the targets over the workers with [PlanReply.Split], and streams Check from
 // each of them. The requests carry the part of the plan that a worker needs, so `go list` runs once at most.
