@@ -1,5 +1,6 @@
-// Demo-parent type-checks Go packages in worker processes that stay warm from one run to the next, and shows what it is
-// that workers guarantee. It is an example of a program that uses packages client and lifecycle, and a useful one.
+// Demo-parent type-checks Go packages in worker processes that stay warm from one run to the next, serves HTTP with a pool
+// of workers that make images smaller, and shows what it is that workers guarantee. It is an example of the programs that
+// use packages client and lifecycle, short-lived and long-lived, and a useful one.
 package main
 
 import (
@@ -15,13 +16,15 @@ import (
 	"github.com/detached-workers/unref/transport"
 )
 
-const usage = `Demo-parent checks Go packages in warm worker processes.
+const usage = `Demo-parent checks Go packages in warm worker processes, and has others make images smaller for the web.
 
 Usage:
 
 	demo-parent check [flags] [packages]   type-check packages and print what is wrong
 	demo-parent status [flags]             list the workers that checks have left for later ones
 	demo-parent stop [flags]               end them
+	demo-parent serve [flags]              serve HTTP with a pool of workers, which make images smaller
+	demo-parent load [flags]               send such a server requests, and measure one worker against several
 	demo-parent tour [flags]               show what workers guarantee, with real processes
 	demo-parent help [command]             show this text or a command's
 
@@ -45,6 +48,8 @@ var commands = map[string]command{
 	"check":       runCheck,
 	"status":      runStatus,
 	"stop":        runStop,
+	"serve":       runServe,
+	"load":        runLoad,
 	"tour":        runTour,
 	ownerCommand:  runOwner,
 	finderCommand: runFinder,
