@@ -106,10 +106,10 @@ func firstWorker(ctx context.Context, pool *client.Pool) error {
 
 // serve begins to serve.
 func (s *service) serve() {
-	chronicle := newChronicle(s.display, s.options.verbose)
-	s.tasks.Go(func() { chronicle.follow(s.pool) }) // ends with the pool
+	ledger := newLedger(s.display, s.options.verbose)
+	s.tasks.Go(func() { ledger.follow(s.pool) }) // ends with the pool
 	s.server = &http.Server{
-		Handler:           newSite(s.pool, chronicle, s.options, newLogger(s.display, s.options.verbose)),
+		Handler:           newSite(s.pool, ledger, s.options, newLogger(s.display, s.options.verbose)),
 		ReadHeaderTimeout: headerPatience,
 		ReadTimeout:       bodyPatience,
 		WriteTimeout:      s.options.writeTimeout(),

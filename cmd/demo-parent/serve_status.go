@@ -16,15 +16,15 @@ import (
 
 // site is everything that the server answers with.
 type site struct {
-	pool      *client.Pool
-	chronicle *chronicle
-	queue     int // how many requests may wait
-	began     time.Time
+	pool   *client.Pool
+	ledger *ledger
+	queue  int // how many requests may wait
+	began  time.Time
 }
 
 // newSite returns the handler of the server.
-func newSite(pool *client.Pool, c *chronicle, o serveOptions, log logrus.FieldLogger) http.Handler {
-	s := &site{pool: pool, chronicle: c, queue: o.queue, began: time.Now()}
+func newSite(pool *client.Pool, l *ledger, o serveOptions, log logrus.FieldLogger) http.Handler {
+	s := &site{pool: pool, ledger: l, queue: o.queue, began: time.Now()}
 	i := &images{
 		workers: pool,
 		stats:   pool.Stats,
@@ -139,7 +139,7 @@ func (s *site) trouble(ctx context.Context) string {
 // report returns what the pool does now.
 func (s *site) report(ctx context.Context) statusReport {
 	stats := s.pool.Stats()
-	processes, events := s.chronicle.look()
+	processes, events := s.ledger.look()
 	for i := range processes {
 		if processes[i].Pid != 0 {
 			processes[i].RSS = lifecycle.ReadUsage(processes[i].Pid).RSS

@@ -25,7 +25,7 @@ func newBrokenSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	return &site{pool: pool, chronicle: newChronicle(&display{out: t.Output()}, false), queue: 5, began: time.Now()}
+	return &site{pool: pool, ledger: newLedger(&display{out: t.Output()}, false), queue: 5, began: time.Now()}
 }
 
 // get has a handler answer.
@@ -37,7 +37,7 @@ func get(handler http.HandlerFunc) *httptest.ResponseRecorder {
 
 func TestThePageEscapesWhatOthersSay(t *testing.T) {
 	s := newBrokenSite(t)
-	s.chronicle.note(client.PoolEvent{
+	s.ledger.note(client.PoolEvent{
 		Kind: client.WorkerEnded, Slot: 1, Reason: "<i>", Err: errors.New("<script>alert(1)</script>\nmore"),
 	})
 	if !await(t.Context(), func() bool { return strings.Contains(s.trouble(t.Context()), "nothing") }) {
@@ -72,7 +72,7 @@ func TestHealthSaysWhyThePoolIsNotReady(t *testing.T) {
 }
 
 func TestTheChronicleKnowsWhichWorkersThereAre(t *testing.T) {
-	c := newChronicle(&display{out: t.Output()}, false)
+	c := newLedger(&display{out: t.Output()}, false)
 	for _, e := range []client.PoolEvent{
 		{Kind: client.WorkerStarting, Slot: 1},
 		{Kind: client.WorkerStarting, Slot: 0},

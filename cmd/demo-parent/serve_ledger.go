@@ -13,12 +13,12 @@ import (
 	"github.com/detached-workers/unref/client"
 )
 
-// maxRecent is how many events a chronicle keeps.
+// maxRecent is how many events a ledger keeps.
 const maxRecent = 20
 
-// chronicle knows from the events of a pool which workers there are and what has happened lately, and tells of what
+// ledger knows from the events of a pool which workers there are and what has happened lately, and tells of what
 // should not have.
-type chronicle struct {
+type ledger struct {
 	display *display
 	verbose bool // all events are told
 
@@ -27,7 +27,7 @@ type chronicle struct {
 	recent  []client.PoolEvent // the oldest first
 }
 
-// process is a worker as the chronicle knows it.
+// process is a worker as the ledger knows it.
 type process struct {
 	Slot  int       `json:"slot"`
 	Pid   int       `json:"pid,omitempty"` // not known while it starts
@@ -36,42 +36,42 @@ type process struct {
 	RSS   int64     `json:"rss_bytes,omitempty"`
 }
 
-func newChronicle(d *display, verbose bool) *chronicle {
-	return &chronicle{display: d, verbose: verbose, workers: make(map[int]process)}
+func newLedger(d *display, verbose bool) *ledger {
+	return &ledger{display: d, verbose: verbose, workers: make(map[int]process)}
 }
 
 // follow takes the events of a pool until that is closed.
-func (c *chronicle) follow(pool *client.Pool) {
+func (l *ledger) follow(pool *client.Pool) {
 	for e := range pool.Events(context.Background()) {
-		c.note(e)
-		if c.verbose || unexpected(e) {
-			c.display.Printf("%s", describe(e))
+		l.note(e)
+		if l.verbose || unexpected(e) {
+			l.display.Printf("%s", describe(e))
 		}
 	}
 }
 
 // note keeps an event.
-func (c *chronicle) note(e client.PoolEvent) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.recent) == maxRecent {
-		c.recent = slices.Delete(c.recent, 0, 1)
+func (l *ledger) note(e client.PoolEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.recent) == maxRecent {
+		l.recent = slices.Delete(l.recent, 0, 1)
 	}
-	c.recent = append(c.recent, e)
+	l.recent = append(l.recent, e)
 	switch e.Kind {
 	case client.WorkerStarting, client.WorkerReady, client.WorkerLeaving:
-		c.workers[e.Slot] = process{Slot: e.Slot, Pid: e.Pid, State: string(e.Kind), Since: e.Time}
+		l.workers[e.Slot] = process{Slot: e.Slot, Pid: e.Pid, State: string(e.Kind), Since: e.Time}
 	case client.WorkerStartFailed, client.WorkerEnded:
-		delete(c.workers, e.Slot)
+		delete(l.workers, e.Slot)
 	}
 }
 
 // look returns the workers by slot, and the events, the newest first.
-func (c *chronicle) look() ([]process, []client.PoolEvent) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	workers := slices.SortedFunc(maps.Values(c.workers), func(a, b process) int { return cmp.Compare(a.Slot, b.Slot) })
-	events := slices.Clone(c.recent)
+func (l *ledger) look() ([]process, []client.PoolEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	workers := slices.SortedFunc(maps.Values(l.workers), func(a, b process) int { return cmp.Compare(a.Slot, b.Slot) })
+	events := slices.Clone(l.recent)
 	slices.Reverse(events)
 	return workers, events
 }
