@@ -106,6 +106,32 @@ func TestPoolWithAWorkerLeftDoesNotTellOfFailingStarts(t *testing.T) {
 	})
 }
 
+func TestPoolTellsThoseForWhomNoWorkerThatIsThereWouldDo(t *testing.T) {
+	bySlot := func(key string, workers []Candidate, _ bool) int {
+		for i, w := range workers {
+			if fmt.Sprint(w.Slot) == key && w.Free {
+				return i
+			} else if fmt.Sprint(w.Slot) == key {
+				return PickWait
+			}
+		}
+		return PickNone
+	}
+	simulate(t, PoolConfig{Max: 3, MaxRestarts: -1, Strategy: StrategyFunc(bySlot)}, func(t *testing.T, p *Pool, f *fakes) {
+		mustDo(t, p, 0, Key("0"))
+		f.setFail(errors.New("no such device"))
+		var wg sync.WaitGroup
+		wg.Go(func() { mustDo(t, p, 10*time.Second, Key("0")) })
+		synctest.Wait()
+		wg.Go(func() { mustDo(t, p, 0, Key("0"), Priority(1)) }) // waits for the worker that is there
+		began := time.Now()
+		if _, err := do(t.Context(), p, 0, Key("1")); err == nil || !strings.Contains(err.Error(), "no such device") || time.Since(began) > time.Second {
+			t.Errorf("a call that needs another worker = %v after %v", err, time.Since(began))
+		}
+		wg.Wait()
+	})
+}
+
 // LESSONS.md 37.
 func TestPoolFailsFastPastTheRestartLimitUntilItIsRevived(t *testing.T) {
 	simulate(t, PoolConfig{Min: 1, Max: 2, MaxRestarts: 3}, func(t *testing.T, p *Pool, f *fakes) {

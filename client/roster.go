@@ -133,6 +133,21 @@ func (r *roster) refuseAll(err error) {
 	}
 }
 
+// refuseStranded ends the waiting of those for whom none of the workers that are
+// there would do, though all were free.
+func (r *roster) refuseStranded(err error) {
+	r.lookAround()
+	for i := range r.candidates {
+		r.candidates[i].Free = true
+	}
+	for t := range r.queue.all() {
+		if r.pick(t, false) == PickNone {
+			r.queue.remove(t)
+			t.settle(nil, err)
+		}
+	}
+}
+
 // endWaiting ends the waiting where nobody will ever come to serve, and the
 // starts for which nobody waits any more when the pool is closing.
 func (r *roster) endWaiting(now time.Time) {

@@ -132,8 +132,8 @@ func (r *roster) started(s *seat, now time.Time) {
 	}
 }
 
-// startFailed notes that a start has come to nothing. Those who wait are told,
-// if there is nobody else for them.
+// startFailed notes that a start has come to nothing. Those who wait are told, if
+// there is nobody else for them.
 func (r *roster) startFailed(s *seat, err error, now time.Time) {
 	r.remove(s)
 	if s.state != seatStarting { // it was we who ended it
@@ -143,8 +143,8 @@ func (r *roster) startFailed(s *seat, err error, now time.Time) {
 	r.stats.StartFailures++
 	r.note(s, PoolEvent{Kind: WorkerStartFailed, Time: now, Err: err})
 	r.fail(s, err, now, true)
-	if r.count((*seat).active) == 0 && !r.restarts.spent {
-		r.refuseAll(err)
+	if r.starting() == 0 && !r.restarts.spent {
+		r.refuseStranded(err)
 	}
 }
 
