@@ -130,7 +130,7 @@ func (p *Process) Terminate() error {
 const dumpWait = time.Second
 
 // KillWithStacks is KillBecause for a process that hangs: it first sends SIGQUIT, upon which a Go program prints the
-// stacks of its goroutines and exits, and waits a second for that. On Windows it just kills.
+// stacks of its goroutines and exits, also if it was stopped, and waits a second for that. On Windows it just kills.
 func (p *Process) KillWithStacks(reason string) error {
 	if target, err := p.target(); err == nil && quit(target) == nil {
 		p.gone(context.Background(), dumpWait)
