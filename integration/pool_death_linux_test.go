@@ -29,6 +29,7 @@ type storm struct {
 	p       *testPool
 	callers int
 	request func(id int) workRequest
+	before  int // the number before that of the first call
 
 	next     atomic.Int64
 	mu       sync.Mutex // protects what follows
@@ -42,7 +43,7 @@ func (s *storm) until(ctx context.Context) {
 	for range s.callers {
 		wg.Go(func() {
 			for err := error(nil); ctx.Err() == nil && !errors.Is(err, client.ErrClosed); {
-				err = s.call(limited(s.p.t), int(s.next.Add(1)))
+				err = s.call(limited(s.p.t), s.before+int(s.next.Add(1)))
 			}
 		})
 	}
