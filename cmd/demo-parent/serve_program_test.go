@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	_ "image/jpeg" // a format that is read
 	"io"
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -136,8 +138,9 @@ func (s *serving) pids() (pids []int) {
 	return pids
 }
 
-// loaded runs f while the server has requests, and expects each of them to be answered, and right.
-func (s *serving) loaded(f func()) {
+// loaded runs f while the server has requests, and expects each of them to be answered, and right. f is given a function
+// that waits until those that are under way have ended.
+func (s *serving) loaded(f func(settle func())) {
 	s.t.Helper()
 	l, err := newLoader(s.t.Context(), s.url, &loadOptions{concurrency: 6, width: 100, timeout: patience})
 	if err != nil {
@@ -145,6 +148,7 @@ func (s *serving) loaded(f func()) {
 	}
 	defer l.close()
 	var got tally
+	var batches atomic.Int64 // that have ended
 	var sender sync.WaitGroup
 	done := make(chan struct{}) // closed when f has returned
 	finish := sync.OnceFunc(func() { close(done); sender.Wait() })
@@ -152,6 +156,7 @@ func (s *serving) loaded(f func()) {
 	sender.Go(func() {
 		for {
 			l.run(s.t.Context(), 12, 6, &got)
+			batches.Add(1)
 			select {
 			case <-done:
 				return
@@ -160,7 +165,11 @@ func (s *serving) loaded(f func()) {
 		}
 	})
 	s.await("requests are under way", func() bool { return s.report().Calls.Running > 0 })
-	f()
+	f(func() {
+		s.t.Helper()
+		n := batches.Load()
+		s.await("all requests have ended that were under way", func() bool { return batches.Load() > n })
+	})
 	finish()
 	if got.failed > 0 || got.refused > 0 || len(got.latencies) < 12 || len(got.latencies)%12 != 0 {
 		s.t.Errorf("%d answers, %d refused, %d failed, the first so: %v", len(got.latencies), got.refused, got.failed, got.failure)
@@ -209,6 +218,22 @@ func TestAServerThatIsStoppedFinishesWhatItHas(t *testing.T) {
 	s.stop(os.Interrupt)
 }
 
+func TestAServerThatIsStoppedSaysWhichWorkersItHadToForce(t *testing.T) {
+	s := startServing(t, "-j", "2")
+	pid := s.pids()[0]
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGTERM)
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	text := s.stderr.String()
+	if want := fmt.Sprintf("(pid %d): the worker had to be killed\n", pid); strings.Count(text, "killed") != 1 || !strings.Contains(text, want) {
+		t.Errorf("it does not say %q but:\n%s", want, text)
+	}
+}
+
 // largeSample takes a worker long.
 const largeSample = "/sample.png?width=4000&height=4000"
 
@@ -253,23 +278,28 @@ func TestAServerWhoseQueueIsFullRefuses(t *testing.T) {
 	s.stop(os.Interrupt)
 }
 
+// Both workers die at once, and do so again. No request is hit by more deaths than it may be.
 // LESSONS 26, 38
 func TestKilledWorkersLoseNoRequest(t *testing.T) {
-	const kills = 6
+	const times = 4
 	s := startServing(t, "-j", "2")
-	s.loaded(func() {
-		for range kills {
+	s.loaded(func(settle func()) {
+		for range times {
 			var pids []int
 			s.await("both workers are ready", func() bool { pids = s.pids(); return len(pids) == 2 })
-			if err := kill(pids[0]); err != nil {
-				t.Fatal(err)
+			for _, pid := range pids {
+				if err := kill(pid); err != nil {
+					t.Fatal(err)
+				}
 			}
-			s.await("it is replaced", func() bool {
+			settle()
+			s.await("they are replaced", func() bool {
 				now := s.pids()
-				return len(now) == 2 && !slices.Contains(now, pids[0])
+				return len(now) == 2 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(pids, pid) })
 			})
 		}
 	})
+	const kills = 2 * times
 	report := s.report()
 	if report.Starts.Ends["crashed"] != kills || report.Starts.Restarts != kills {
 		t.Errorf("%d workers were killed, and the status says %+v", kills, report.Starts)
@@ -293,7 +323,7 @@ func TestReloadingLosesNoRequest(t *testing.T) {
 	}
 	link(filepath.Join(binDir, workerName))
 	s := startServing(t, "-j", "2", "-worker", path)
-	s.loaded(func() {
+	s.loaded(func(func()) {
 		for range 3 {
 			before := s.pids()
 			s.signal(syscall.SIGHUP)
@@ -307,7 +337,7 @@ func TestReloadingLosesNoRequest(t *testing.T) {
 	link(filepath.Join(binDir, "demo-parent")) // which is none
 	s.signal(syscall.SIGHUP)
 	s.await("a start fails", func() bool { return s.report().Starts.Failed > 0 })
-	s.loaded(func() {
+	s.loaded(func(func()) {
 		if now := s.pids(); !slices.Equal(now, before) {
 			t.Errorf("the workers %v have not gone on, there are %v", before, now)
 		}
