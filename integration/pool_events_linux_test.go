@@ -14,7 +14,10 @@ import (
 // startPool starts a pool of workers that are gone when the test ends.
 func startPool(t *testing.T, cfg client.PoolConfig) *client.Pool {
 	t.Helper()
-	cfg.Command, cfg.Dialer = self(), quiet()
+	cfg.Dialer = quiet()
+	if cfg.Command == nil {
+		cfg.Command = self()
+	}
 	p, err := client.NewPool(cfg)
 	if err != nil {
 		t.Fatal(err)
