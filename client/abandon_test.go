@@ -51,7 +51,7 @@ func observe(req *Request) *observed {
 		defer o.mu.Unlock()
 		o.abandoned = append(o.abandoned, ended)
 	}
-	req.finished = func(err error) error {
+	req.finished = func(err error, _ bool) error {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.outcomes = append(o.outcomes, err); len(o.outcomes) == 1 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/detached-workers/unref/transport"
@@ -197,10 +198,11 @@ type Messages struct {
 	// finished is called once, when the call has ended for its caller, and after
 	// the request's abandoned: with io.EOF, with the error that is about to be
 	// returned, with that of the context's end though nobody may be there to get
-	// it, or with nil if Close ends the call. What it returns is returned in the
-	// place of that error. Nil means that nobody wants to know.
-	finished func(error) error
-	over     sync.Once // finished was called
+	// it, or with nil if Close ends the call; and with whether a message has come.
+	// What it returns is returned in the place of that error. Nil means that nobody wants to know.
+	finished func(err error, progress bool) error
+	progress atomic.Bool // a message has come
+	over     sync.Once   // finished was called
 }
 
 // fail keeps the first failure of the call and returns it.
@@ -214,7 +216,7 @@ func (m *Messages) fail(err error) error {
 func (m *Messages) finish(err error) error {
 	m.over.Do(func() {
 		if m.finished != nil {
-			err = m.finished(err)
+			err = m.finished(err, m.progress.Load())
 		}
 	})
 	return err
@@ -247,6 +249,7 @@ func (m *Messages) Recv(msg any) error {
 		return m.fail(io.EOF) // or what Send has failed with before
 	}
 	if err == nil {
+		m.progress.Store(true)
 		return nil
 	}
 	return m.failed(ctx, &a, err)

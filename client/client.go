@@ -74,7 +74,7 @@ type Request struct {
 
 	// finished is told of the end of a call with messages that was opened, see
 	// [Messages]. Nil means that nobody wants to know.
-	finished func(error) error
+	finished func(err error, progress bool) error
 }
 
 // CallOption changes a request before it is made.

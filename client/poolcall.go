@@ -40,6 +40,8 @@ type poolCall struct {
 	last   error  // of the last run
 	began  time.Time
 
+	progress bool // the worker has sent a message
+
 	abandoned <-chan struct{} // closed when the worker has ended a call that was given up; nil if it was not
 }
 
@@ -71,7 +73,10 @@ func (p *Pool) Open(ctx context.Context, req *Request) (*Messages, error) {
 
 func (c *poolCall) open(ctx context.Context) (m *Messages, err error) {
 	c.req.Idempotent = false // its messages can't be taken back
-	c.req.finished = func(err error) error { return c.finished(ctx, err) }
+	c.req.finished = func(err error, progress bool) error {
+		c.progress = progress
+		return c.finished(ctx, err)
+	}
 	err = c.run(ctx, func(w poolWorker) (err error) {
 		m, err = w.Open(ctx, &c.req)
 		return err
@@ -217,10 +222,10 @@ func (c *poolCall) leave(ctx context.Context, err error) error {
 // vacate frees the call's place, and draws the conclusions from its error.
 func (c *poolCall) vacate(r *roster, err error, now time.Time) {
 	r.stats.Run.add(now.Sub(c.began))
-	switch {
-	case answered(err):
+	if answered(err) || c.progress {
 		r.restarts.answered()
-	case ofNoUse(err):
+	}
+	if ofNoUse(err) {
 		r.lost(c.ticket.seat, err, now)
 	}
 	if c.lease != nil {

@@ -25,13 +25,14 @@ type PoolConfig struct {
 	// Name shares the workers with other programs: instead of starting its own
 	// the pool attaches, see [Dialer.Attach], to those named Name + " #1" and so
 	// on, and lets go of them in the end. The settings that have workers
-	// replaced, Surge to MaxRSS, can't be used then. Empty means that the
+	// replaced, from MaxCalls to MaxRSS, and Surge can't be used then. Empty means that the
 	// workers are the pool's own.
 	Name string
 
 	// Prepare, if not nil, changes the command for the worker in a slot, a copy
-	// of which it is given. Slots are numbers from 0 on; no two workers that live
-	// have the same one. An error fails the start. It is called from several
+	// of which it is given. Slots are numbers from 0 to Max + Surge - 1; no two
+	// workers that live have the same one, and a new one has the lowest that is
+	// free. An error fails the start. It is called from several
 	// goroutines at once.
 	Prepare func(slot int, cmd *lifecycle.Command) error
 
@@ -209,7 +210,7 @@ func (c *PoolConfig) validate() error {
 
 // replaces reports whether workers are to be replaced as planned.
 func (c *PoolConfig) replaces() bool {
-	return c.Surge != 0 || c.MaxCalls != 0 || c.MaxAge != 0 || c.MaxIdleRSS != 0 || c.MaxRSS != 0
+	return c.Surge > 0 || c.MaxCalls != 0 || c.MaxAge != 0 || c.MaxIdleRSS != 0 || c.MaxRSS != 0
 }
 
 // slotName is the name under which the worker in a slot is shared.

@@ -164,7 +164,8 @@ func (j *journal) after(seq uint64) []PoolEvent {
 
 // Events yields what happens to the pool: at first what is kept of the past, at
 // least the last 384 events or all, and then each event as it happens, until ctx
-// ends or the pool is closed. Each loop has all of them.
+// ends or the pool is closed. With a ctx that has ended the loop has what there
+// was. Each loop has all events.
 func (p *Pool) Events(ctx context.Context) iter.Seq[PoolEvent] {
 	return func(yield func(PoolEvent) bool) {
 		for seq := uint64(0); ; {

@@ -154,11 +154,11 @@ func (r *roster) endWaiting(now time.Time) {
 	switch {
 	case r.closing && r.queue.length == 0:
 		r.callOff(ReasonClosed, "", now)
-	case r.count((*seat).active) > 0:
+	case r.queue.length == 0 || r.starting() > 0:
 	case r.closing:
-		r.refuseAll(errPoolClosed)
+		r.refuseStranded(errPoolClosed)
 	case r.restarts.spent:
-		r.refuseAll(r.restarts.refusal())
+		r.refuseStranded(r.restarts.refusal())
 	}
 }
 

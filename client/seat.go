@@ -158,8 +158,14 @@ func (r *roster) gone(s *seat, reason Reason, err error, now time.Time) {
 	}
 	r.stats.Ends[reason]++
 	r.note(s, PoolEvent{Kind: WorkerEnded, Time: now, Reason: reason, Detail: s.detail, Err: err})
-	if !ours && !s.failed {
+	if ours {
+		return
+	}
+	if !s.failed {
 		r.fail(s, err, now, false)
+	}
+	if r.cfg.Name != "" { // who shares it may have stopped it; another one is started when there is something to do
+		r.target = max(r.cfg.Min, min(r.target, r.count((*seat).active)))
 	}
 }
 

@@ -34,6 +34,28 @@ func TestTheSuccessorOfAWorkerThatDiedTakesItsSlot(t *testing.T) {
 	}
 }
 
+func TestASharedWorkerThatEndsIsReplacedWhenThereIsSomethingToDo(t *testing.T) {
+	cfg := PoolConfig{Command: &lifecycle.Command{}, Name: "name", Max: 2, Jitter: -1}
+	r := newRoster(cfg.withDefaults(), func() float64 { return 0 })
+	now := time.Now()
+	call := new(ticket)
+	r.enqueue(call, now)
+	first := starts(t, r, now)[0]
+	first.worker = new(fakeWorker)
+	r.started(first, now)
+	starts(t, r, now)
+	r.release(call, now)
+	r.gone(first, ReasonExited, nil, now)
+	if early := starts(t, r, now); len(early) > 0 {
+		t.Errorf("%d workers were started for nobody", len(early))
+	}
+	again := call.renewed()
+	r.enqueue(&again, now)
+	if next := starts(t, r, now); len(next) != 1 || next[0].slot != first.slot {
+		t.Errorf("for a call the starts are %v, want one in slot %d", next, first.slot)
+	}
+}
+
 // starts has the roster decide and returns the seats that are to get workers.
 func starts(t *testing.T, r *roster, now time.Time) (list []*seat) {
 	t.Helper()
