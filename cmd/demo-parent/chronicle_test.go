@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"testing"
 
@@ -58,31 +56,5 @@ func TestAnEventThatIsReadTwiceCountsOnce(t *testing.T) {
 	c.note(ready)
 	if got := pidsOf(c.log.slot(1).arrivals); !slices.Equal(got, []int{7}) {
 		t.Errorf("the workers that came are %v, want one", got)
-	}
-}
-
-func TestAnAttemptIsGivenUpForWhatConcernsIt(t *testing.T) {
-	fault := errors.New("the fault")
-	failed := func(slot int) client.PoolEvent {
-		return client.PoolEvent{Kind: client.WorkerStartFailed, Slot: slot, Err: fault}
-	}
-	for _, test := range []struct {
-		name  string
-		event client.PoolEvent
-		want  error
-	}{
-		{"its start failed", failed(1), fault},
-		{"another start failed", failed(2), nil},
-		{"the pool gives up", client.PoolEvent{Kind: client.PoolBroken, Slot: -1, Err: fault}, fault},
-		{"its worker died", client.PoolEvent{Kind: client.WorkerEnded, Slot: 1, Err: fault}, nil},
-	} {
-		ctx, giveUp := context.WithCancelCause(t.Context())
-		c := noting()
-		c.log.slot(1).giveUp = giveUp
-		test.event.Seq = 1
-		if c.note(test.event); context.Cause(ctx) != test.want {
-			t.Errorf("%s: got %v, want %v", test.name, context.Cause(ctx), test.want)
-		}
-		giveUp(nil)
 	}
 }

@@ -73,44 +73,21 @@ func bySlot(key string, workers []client.Candidate, _ bool) int {
 	return client.PickNone
 }
 
-// do calls f, which makes its calls to the slot, and again when the worker is lost meanwhile. f does only what is left to
+// do calls f, which makes its calls to one slot, and again when the worker is lost meanwhile. f does only what is left to
 // do, and says whether it got anything done.
-func (c *crew) do(ctx context.Context, slot int, f func(context.Context) (progress bool, err error)) error {
+func (c *crew) do(ctx context.Context, f func() (progress bool, err error)) error {
 	for attempt := 1; ; attempt++ {
-		progress, err := c.try(ctx, slot, f)
+		progress, err := f()
 		if ctx.Err() != nil || !lost(err) {
 			return err
 		}
 		if progress {
 			attempt = 1
-			c.pool.Revive() // which takes only calls that have ended for a sign that workers are of use
 		}
 		if attempt == maxAttempts {
 			return fmt.Errorf("given up after %d workers, the last of which was lost so: %w", maxAttempts, err)
 		}
 		c.tell("%s; another worker goes on (attempt %d of %d)", cause(err), attempt+1, maxAttempts)
-	}
-}
-
-// try calls f. If no worker comes into the slot because the start failed, that is the error; that of a start for another
-// slot, which the pool gives to all who wait while there is no worker at all, is not.
-func (c *crew) try(ctx context.Context, slot int, f func(context.Context) (bool, error)) (progress bool, err error) {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	c.begin(slot, giveUp)
-	defer c.end(slot)
-	for {
-		progress, err = f(ctx)
-		if err == nil {
-			return progress, nil
-		}
-		c.catchUp() // the pool may have been quicker to say that there is no worker
-		switch why := context.Cause(ctx); {
-		case why != nil:
-			return progress, why
-		case !unready(err):
-			return progress, err
-		}
 	}
 }
 

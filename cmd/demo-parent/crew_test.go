@@ -69,7 +69,7 @@ func startCrew(t *testing.T, cfg crewConfig) *crew {
 
 // square is some work for the worker in a slot.
 func (c *crew) square(ctx context.Context, slot int) error {
-	return c.do(ctx, slot, func(ctx context.Context) (progress bool, err error) {
+	return c.do(ctx, func() (progress bool, err error) {
 		_, err = client.Call(ctx, c.pool, api.Square, api.SquareRequest{N: 2}, to(slot))
 		return false, err
 	})
@@ -104,9 +104,9 @@ func TestWorkThatKillsWorkersIsGivenUpAfterAFewAttempts(t *testing.T) {
 	cfg, told := ownCrew(t, 2)
 	c := startCrew(t, cfg)
 	tries := 0
-	err := c.do(t.Context(), 0, func(ctx context.Context) (bool, error) {
+	err := c.do(t.Context(), func() (bool, error) {
 		tries++
-		_, err := client.Call(ctx, c.pool, api.Crash, api.CrashRequest{Kind: api.CrashExit3, Message: "the reason"}, to(0))
+		_, err := client.Call(t.Context(), c.pool, api.Crash, api.CrashRequest{Kind: api.CrashExit3, Message: "the reason"}, to(0))
 		return false, err
 	})
 	exit, ok := errors.AsType[*lifecycle.ExitError](err)
@@ -133,12 +133,12 @@ func TestWorkThatGetsOnIsNotGivenUp(t *testing.T) {
 	c := startCrew(t, cfg)
 	const deaths = 12
 	tries := 0
-	err := c.do(t.Context(), 0, func(ctx context.Context) (bool, error) {
+	err := c.do(t.Context(), func() (bool, error) {
 		tries++
-		if tries > deaths {
-			return true, nil
+		if err := c.square(t.Context(), 0); err != nil || tries > deaths {
+			return true, err
 		}
-		_, err := client.Call(ctx, c.pool, api.Crash, api.CrashRequest{Kind: api.CrashKill}, to(0))
+		_, err := client.Call(t.Context(), c.pool, api.Crash, api.CrashRequest{Kind: api.CrashKill}, to(0))
 		return true, err
 	})
 	if err != nil || tries != deaths+1 {
@@ -155,9 +155,9 @@ func TestAnErrorThatIsNoDeathIsNotRetried(t *testing.T) {
 	cfg, told := ownCrew(t, 1)
 	c := startCrew(t, cfg)
 	calls := 0
-	err := c.do(t.Context(), 0, func(ctx context.Context) (bool, error) {
+	err := c.do(t.Context(), func() (bool, error) {
 		calls++
-		_, err := client.Call(ctx, c.pool, api.Crash, api.CrashRequest{Kind: api.CrashPanic}, to(0))
+		_, err := client.Call(t.Context(), c.pool, api.Crash, api.CrashRequest{Kind: api.CrashPanic}, to(0))
 		return false, err
 	})
 	if !errors.Is(err, transport.CodePanic) || calls != 1 || len(told.all()) != 0 {
@@ -349,22 +349,6 @@ func haunt(t *testing.T, c *crew, slot int, doomed bool) {
 		if !errors.Is(err, client.ErrWorkerExited) {
 			t.Errorf("slot %d: %v", slot, err)
 		}
-	}
-}
-
-// While there is no worker at all the pool tells everybody of a start that failed.
-func TestAStartThatFailedForAnotherSlotIsNoAttempt(t *testing.T) {
-	cfg, told := ownCrew(t, 1)
-	c := startCrew(t, cfg)
-	calls := 0
-	err := c.do(t.Context(), 0, func(context.Context) (bool, error) {
-		if calls++; calls > maxAttempts {
-			return true, nil
-		}
-		return false, fmt.Errorf("call: %w", &client.StartError{Err: client.ErrWorkerExited})
-	})
-	if err != nil || len(told.all()) > 0 {
-		t.Errorf("got %v after %d calls, told %q", err, calls, told.all())
 	}
 }
 

@@ -56,7 +56,7 @@ func (c *checker) introduce(list []arrival) {
 func (c *checker) plan(ctx context.Context) (*api.PlanReply, error) {
 	c.display.Draw(progress{phase: "listing packages"})
 	var plan api.PlanReply
-	err := c.crew.do(ctx, planSlot, func(ctx context.Context) (progress bool, err error) {
+	err := c.crew.do(ctx, func() (progress bool, err error) {
 		plan, err = client.Call(ctx, c.crew.pool, api.Plan, c.request, to(planSlot))
 		return false, err
 	})
@@ -132,7 +132,7 @@ func (c *crew) check(ctx context.Context, slot int, plan *api.PlanReply, targets
 	for _, id := range targets {
 		left[id] = true
 	}
-	return c.do(ctx, slot, func(ctx context.Context) (progress bool, err error) {
+	return c.do(ctx, func() (progress bool, err error) {
 		before := len(left)
 		request := plan.Request(remaining(targets, left)...)
 		err = forEach(client.Stream(ctx, c.pool, api.Check, request, to(slot)), func(e api.CheckEvent) error {
