@@ -213,7 +213,7 @@ func (c *poolCall) leave(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() == nil && err != nil:
 		return c.settle(err)
-	case !c.pool.background(func() { c.settle(err) }):
+	case !c.pool.background(func() { _ = c.settle(err) }): // nobody waits for what it says
 		c.pool.update(func(r *roster, now time.Time) { c.cleared(r, err, now) })
 	}
 	return err
