@@ -81,8 +81,9 @@ func (f *found) prove(id string) (*os.Process, error) {
 		return nil, err
 	}
 	proven := belongs(f.id.Pid, id)
+	exiting := !proven && isExiting(f.id.Pid)
 	// As long as the process that was opened first lives its pid names no other.
-	if !watch.alive() {
+	if exiting || !watch.alive() {
 		return nil, os.ErrProcessDone
 	}
 	if !proven {

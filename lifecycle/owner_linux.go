@@ -178,6 +178,7 @@ func namespace(kind string) string {
 type procStat struct {
 	state  byte
 	parent int
+	flags  uint64
 	start  string
 }
 
@@ -192,7 +193,15 @@ func readStat(pid int) (procStat, error) {
 		return procStat{}, fmt.Errorf("read /proc/%d/stat: too short", pid)
 	}
 	parent, err := strconv.Atoi(fields[1])
-	return procStat{state: fields[0][0], parent: parent, start: fields[19]}, err
+	flags, _ := strconv.ParseUint(fields[6], 10, 64)
+	return procStat{state: fields[0][0], parent: parent, flags: flags, start: fields[19]}, err
+}
+
+// isExiting is whether the process is on its way out: it has no environment any more, and is not dead yet.
+func isExiting(pid int) bool {
+	const exiting = 4 // PF_EXITING
+	stat, err := readStat(pid)
+	return err != nil || stat.flags&exiting != 0
 }
 
 func startTime(pid int) (string, error) {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -155,6 +156,29 @@ func TestOnlyProvenProcessesAreKilled(t *testing.T) {
 		t.Error("did not kill the proven child")
 	}
 	await(t, "child dead", func() bool { return isZombie(pid) })
+}
+
+// A process that is ending has no mark any more, which does not make it somebody else's.
+func TestAProcessThatIsEndingIsNotTakenForAnother(t *testing.T) {
+	for range 20 {
+		p := startReady(t, role(t, "idle"))
+		id, err := identify(p.Pid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &found{id: id}
+		if _, err := f.prove(p.ID()); err != nil {
+			t.Fatalf("while it lives: %v", err)
+		}
+		watch(t, p.Pid()).signal(t, unix.SIGKILL)
+		for err = nil; err == nil; {
+			_, err = f.prove(p.ID())
+		}
+		if !errors.Is(err, os.ErrProcessDone) {
+			t.Fatalf("got %v, want %v", err, os.ErrProcessDone)
+		}
+		awaitDone(t, p)
+	}
 }
 
 func TestChildrenAreFoundByTheirParentsToo(t *testing.T) {
