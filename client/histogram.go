@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"time"
 )
@@ -66,7 +67,7 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	if h.Count == 0 {
 		return 0
 	}
-	rank := uint64(max(0, min(q, 1)) * float64(h.Count))
+	rank := uint64(math.Ceil(max(0, min(q, 1)) * float64(h.Count)))
 	rank = max(1, min(rank, h.Count))
 	var seen uint64
 	for i, n := range h.buckets[:len(h.buckets)-1] {

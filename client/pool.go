@@ -224,9 +224,8 @@ func (p *Pool) Reload(cmd *lifecycle.Command) error {
 // again, see MaxRestarts. It forgets the failures also if they were fewer.
 func (p *Pool) Revive() {
 	p.update(func(r *roster, now time.Time) {
-		broken := r.restarts.spent
-		r.restarts.revive()
-		if broken {
+		if r.restarts.revive(); r.broken {
+			r.broken = false
 			r.note(nil, PoolEvent{Kind: PoolRevived, Time: now})
 		}
 	})

@@ -179,6 +179,26 @@ func TestPoolAnswersEndARowOfFailures(t *testing.T) {
 	})
 }
 
+// LESSONS.md 36: answers of the workers that are there don't make starts succeed.
+func TestPoolWhoseNewWorkersDoNotStartWaitsLongerAndLongerUnderLoad(t *testing.T) {
+	simulate(t, PoolConfig{Min: 1, Max: 1, MaxRestarts: 5}, func(t *testing.T, p *Pool, f *fakes) {
+		ready(t, p)
+		stop := load(t, p, 2, time.Millisecond)
+		f.setFail(errors.New("broken build"))
+		if err := p.Reload(&lifecycle.Command{Path: "fake"}); err != nil {
+			t.Error(err)
+		}
+		if err := p.Ready(t.Context()); !errors.Is(err, ErrRestartLimit) || !strings.Contains(err.Error(), "broken build") {
+			t.Errorf("Ready = %v, want the restart limit", err)
+		}
+		pass(time.Minute)
+		if n := f.starts(); n != 6 {
+			t.Errorf("%d starts, want the first and 5 that failed", n)
+		}
+		stop()
+	})
+}
+
 func TestPoolCountsWorkersThatDieTogetherAsOneFailure(t *testing.T) {
 	simulate(t, PoolConfig{Min: 8, Max: 8, MaxRestarts: 3}, func(t *testing.T, p *Pool, f *fakes) {
 		for range 2 {

@@ -113,10 +113,11 @@ type PoolConfig struct {
 	MaxBackoff time.Duration
 
 	// MaxRestarts is how many failures in a row the pool takes, within
-	// RestartWindow, before it fails all calls at once with [ErrRestartLimit]. A
-	// failure is a start that fails or a worker that dies unasked; those that
-	// were started before the last failure do not count, and an answer to any
-	// call ends the row. Zero means 10; negative means any number.
+	// RestartWindow, before it starts nothing more: calls for which there is no
+	// worker then fail at once with [ErrRestartLimit]. In a row are starts that
+	// fail with none in between that succeeds, and workers that die unasked with
+	// no call in between that is answered; those that were started before the
+	// last failure do not count. Zero means 10; negative means any number.
 	MaxRestarts int
 
 	// RestartWindow is the time after which a failure counts no more. Zero means

@@ -65,19 +65,18 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonCrashed  Reason = "crashed"        // it died of a signal, a panic, or with a status that is not 0
-	ReasonExited   Reason = "exited"         // it left of its own accord, or is shared and takes no more clients
-	ReasonLimit    Reason = "resource limit" // it was over one of its [lifecycle.Limits]
-	ReasonHung     Reason = "hung"           // it did not end a call that was given up, and was killed
-	ReasonMemory   Reason = "memory"         // over MaxRSS, killed
-	ReasonIdleRSS  Reason = "idle memory"    // over MaxIdleRSS
-	ReasonCalls    Reason = "calls"          // MaxCalls
-	ReasonAge      Reason = "age"            // MaxAge
-	ReasonReload   Reason = "reload"         // the command has changed
-	ReasonDiscard  Reason = "discarded"      // by its lease, or it has failed the check
-	ReasonIdle     Reason = "idle"           // there were more than needed
-	ReasonClosed   Reason = "closed"         // the pool was
-	ReasonNotReady Reason = "not ready"      // the start failed
+	ReasonCrashed Reason = "crashed"        // it died of a signal, a panic, or with a status that is not 0
+	ReasonExited  Reason = "exited"         // it left of its own accord, or is shared and takes no more clients
+	ReasonLimit   Reason = "resource limit" // it was over one of its [lifecycle.Limits]
+	ReasonHung    Reason = "hung"           // it did not end a call that was given up, and was killed
+	ReasonMemory  Reason = "memory"         // over MaxRSS, killed
+	ReasonIdleRSS Reason = "idle memory"    // over MaxIdleRSS
+	ReasonCalls   Reason = "calls"          // MaxCalls
+	ReasonAge     Reason = "age"            // MaxAge
+	ReasonReload  Reason = "reload"         // the command has changed
+	ReasonDiscard Reason = "discarded"      // by its lease, or it has failed the check
+	ReasonIdle    Reason = "idle"           // there were more than needed
+	ReasonClosed  Reason = "closed"         // the pool was
 )
 
 // PoolEvent is one event in the life of a pool.

@@ -16,40 +16,66 @@ var ErrRestartLimit = errors.New("the pool's workers fail again and again")
 // A failure is a start that failed or a worker that died unasked. It counts only
 // if that worker was started after the last failure that counted: however many
 // die at once, it is one failure, and the number is that of failures in a row.
-// Any answer to a call ends the row.
+// A start that succeeds ends a row of starts that failed, and any answer to a call
+// one of deaths.
 type restarts struct {
 	minDelay, maxDelay time.Duration
 	limit              int           // failures in a row, negative means any number
 	window             time.Duration // within which they count
 
-	row   int       // failures in a row
-	last  time.Time // when the last one was
-	next  time.Time // no start before
-	err   error     // of the last failure, whether it counted or not
-	spent bool      // the limit is reached
+	starts row       // that failed
+	deaths row       // of workers that had been ready
+	next   time.Time // no start before
+	err    error     // of the last failure, whether it counted or not
+	spent  bool      // the limit is reached
 }
 
-// failed notes a failure. startFailed tells whether it was a start, after which
-// the next one always has to wait, or a worker that has run.
-func (r *restarts) failed(now, began time.Time, err error, startFailed bool, random float64) {
-	r.err = err
-	if r.row > 0 && now.Sub(r.last) > r.window {
-		r.row = 0
+// row is failures in a row.
+type row struct {
+	length int
+	last   time.Time
+}
+
+// note takes the failure of a worker that was started at began, and reports
+// whether it counts.
+func (r *row) note(now, began time.Time, window time.Duration) bool {
+	if now.Sub(r.last) > window {
+		r.length = 0
 	}
-	if r.row > 0 && began.Before(r.last) {
-		return
+	if r.length > 0 && began.Before(r.last) {
+		return false
 	}
-	r.row++
+	r.length++
 	r.last = now
-	n := r.row
-	if !startFailed {
-		n-- // the first worker that dies is replaced at once
+	return true
+}
+
+// startFailed notes a start that failed. The next one has to wait.
+func (r *restarts) startFailed(now, began time.Time, err error, random float64) {
+	r.err = err
+	if r.starts.note(now, began, r.window) {
+		r.wait(now, r.starts.length, random)
 	}
+}
+
+// died notes that a worker died. The first one is replaced at once.
+func (r *restarts) died(now, began time.Time, err error, random float64) {
+	r.err = err
+	if r.deaths.note(now, began, r.window) {
+		r.wait(now, r.deaths.length-1, random)
+	}
+}
+
+// wait sets when the next start may be after n failures for which it has to wait.
+func (r *restarts) wait(now time.Time, n int, random float64) {
 	if n > 0 {
 		r.next = now.Add(r.delay(n, random))
 	}
-	r.spent = r.limit >= 0 && r.row >= r.limit
+	r.spent = r.spent || r.limit >= 0 && r.row() >= r.limit
 }
+
+// row returns how many failures there were in a row.
+func (r *restarts) row() int { return max(r.starts.length, r.deaths.length) }
 
 // delay returns how long to wait after failure n, with up to half as much again,
 // so that programs which failed together do not try again together.
@@ -62,12 +88,17 @@ func (r *restarts) delay(n int, random float64) time.Duration {
 }
 
 // started notes a start that succeeded: others need not wait any more.
-func (r *restarts) started() { r.next = time.Time{} }
-
-// answered notes an answer to a call, after which nothing is left of a row.
-func (r *restarts) answered() {
-	r.row = 0
+func (r *restarts) started() {
+	r.starts = row{}
 	r.next = time.Time{}
+}
+
+// answered notes an answer to a call.
+func (r *restarts) answered() {
+	r.deaths = row{}
+	if r.starts.length == 0 {
+		r.next = time.Time{}
+	}
 }
 
 // revive forgets all failures.
@@ -78,10 +109,10 @@ func (r *restarts) revive() {
 // may reports whether another worker may be started, besides those that start. In
 // a row of failures it is one at a time, which the others wait for.
 func (r *restarts) may(now time.Time, starting int) bool {
-	return !r.spent && !now.Before(r.next) && (r.row < 2 || starting == 0)
+	return !r.spent && !now.Before(r.next) && (r.row() < 2 || starting == 0)
 }
 
 // refusal returns the error for those who wait for a worker in vain.
 func (r *restarts) refusal() error {
-	return fmt.Errorf("%w, %d times in a row, the last time so: %w", ErrRestartLimit, r.row, r.err)
+	return fmt.Errorf("%w, %d times in a row, the last time so: %w", ErrRestartLimit, r.row(), r.err)
 }

@@ -23,6 +23,7 @@ type roster struct {
 	generation int       // of the command
 	lastCall   time.Time // when the last one came
 	closing    bool      // nothing new is taken, and nothing starts
+	broken     bool      // there was an event that says so
 
 	stats   PoolStats // what was, and of what is now Running and Leases
 	journal journal

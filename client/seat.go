@@ -142,7 +142,8 @@ func (r *roster) startFailed(s *seat, err error, now time.Time) {
 	}
 	r.stats.StartFailures++
 	r.note(s, PoolEvent{Kind: WorkerStartFailed, Time: now, Err: err})
-	r.fail(s, err, now, true)
+	r.restarts.startFailed(now, s.began, err, r.random())
+	r.noteIfBroken(now)
 	if r.starting() == 0 && !r.restarts.spent {
 		r.refuseStranded(err)
 	}
@@ -162,20 +163,25 @@ func (r *roster) gone(s *seat, reason Reason, err error, now time.Time) {
 		return
 	}
 	if !s.failed {
-		r.fail(s, err, now, false)
+		r.died(s, err, now)
 	}
 	if r.cfg.Name != "" { // who shares it may have stopped it; another one is started when there is something to do
 		r.target = max(r.cfg.Min, min(r.target, r.count((*seat).active)))
 	}
 }
 
-// fail notes a failure.
-func (r *roster) fail(s *seat, err error, now time.Time, startFailed bool) {
-	broken := r.restarts.spent
-	r.restarts.failed(now, s.began, err, startFailed, r.random())
-	if r.restarts.spent && !broken {
+// died notes that a worker has died unasked.
+func (r *roster) died(s *seat, err error, now time.Time) {
+	r.restarts.died(now, s.began, err, r.random())
+	r.noteIfBroken(now)
+}
+
+// noteIfBroken notes that failures were too many in a row, the first time.
+func (r *roster) noteIfBroken(now time.Time) {
+	if r.restarts.spent && !r.broken {
 		r.note(nil, PoolEvent{Kind: PoolBroken, Time: now, Err: r.restarts.refusal()})
 	}
+	r.broken = r.restarts.spent
 }
 
 func (r *roster) remove(s *seat) {
@@ -186,7 +192,7 @@ func (r *roster) remove(s *seat) {
 func (r *roster) lost(s *seat, err error, now time.Time) {
 	if s.state == seatServing || s.state == seatLeaving && !s.kill {
 		s.state, s.why, s.failed = seatEnding, "", true
-		r.fail(s, err, now, false)
+		r.died(s, err, now)
 	}
 }
 
@@ -252,6 +258,7 @@ func (r *roster) callOff(reason Reason, detail string, now time.Time) {
 func (r *roster) reload(now time.Time) {
 	r.generation++
 	r.restarts.revive()
+	r.broken = false
 	r.note(nil, PoolEvent{Kind: PoolReloaded, Time: now})
 	r.callOff(ReasonReload, "superseded before it was ready", now)
 	for _, s := range r.seats {

@@ -141,6 +141,13 @@ func TestHistogramQuantilesAreAtMostAnEighthTooHigh(t *testing.T) {
 	if h.Count != 1000 || h.Max != 100*time.Millisecond || h.Mean() != 50050*time.Microsecond {
 		t.Errorf("%v, mean %v", h, h.Mean())
 	}
+	var few Histogram
+	for _, d := range []time.Duration{1, 1, 1, 2} {
+		few.add(d * time.Second)
+	}
+	if got := few.Quantile(0.99); got != 2*time.Second {
+		t.Errorf("of four values 99 in 100 do not exceed %v, want the largest", got)
+	}
 	if empty := (Histogram{}); empty.Quantile(0.5) != 0 || empty.Mean() != 0 {
 		t.Error("an empty histogram has figures")
 	}
