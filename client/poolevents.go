@@ -36,7 +36,7 @@ func (p *Pool) subscribe(ctx context.Context, names []string) (eventSource, erro
 	f.ctx, f.end = context.WithCancel(ctx)
 	context.AfterFunc(f.ctx, f.quit)
 	for _, w := range p.join(f) {
-		if err := f.follow(w); err != nil {
+		if err := f.follow(ctx, w); err != nil {
 			f.stop()
 			return nil, err
 		}
@@ -59,24 +59,29 @@ func (p *Pool) join(f *following) (workers []poolWorker) {
 }
 
 // introduce makes a worker that has started known to the pool's subscriptions.
-func (p *Pool) introduce(s *seat, w poolWorker) {
+// Those that are not made when ctx ends come to nothing.
+func (p *Pool) introduce(ctx context.Context, s *seat, w poolWorker) {
 	p.mu.Lock()
 	s.worker = w
 	followings := slices.Collect(maps.Keys(p.followings))
 	p.mu.Unlock()
 	for _, f := range followings {
-		_ = f.follow(w) // the same error ended the subscription on the first worker
+		_ = f.follow(ctx, w) // the same error ended the subscription on the first worker
 	}
 }
 
-// follow subscribes to a worker, unless that was done before. A worker that ends
-// meanwhile is no error.
-func (f *following) follow(w poolWorker) error {
+// follow subscribes to a worker, unless that was done before. ctx bounds that
+// only. A worker that ends meanwhile is no error.
+func (f *following) follow(ctx context.Context, w poolWorker) error {
 	if !f.begin(w) {
 		return nil
 	}
-	source, err := w.subscribe(f.ctx, f.names)
+	life, end := context.WithCancel(f.ctx)
+	bounded := context.AfterFunc(ctx, end)
+	source, err := w.subscribe(life, f.names)
+	bounded()
 	if err != nil {
+		end()
 		f.left(w)
 		if _, answered := errors.AsType[*transport.Error](err); answered || errors.Is(err, errors.ErrUnsupported) || f.ctx.Err() != nil {
 			return err
@@ -85,6 +90,7 @@ func (f *following) follow(w poolWorker) error {
 	}
 	f.tasks.Go(func() {
 		defer f.left(w)
+		defer end()
 		defer source.stop()
 		f.forward(source)
 	})

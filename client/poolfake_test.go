@@ -66,8 +66,14 @@ func (w *fakeWorker) Err() error {
 
 func (w *fakeWorker) Stacks(context.Context) (string, error) { return "goroutine 1 [stuck]:", nil }
 
-func (w *fakeWorker) subscribe(context.Context, []string) (eventSource, error) {
-	return nil, errors.ErrUnsupported
+// subscribe waits as long as it may: the worker does not answer.
+func (w *fakeWorker) subscribe(ctx context.Context, _ []string) (eventSource, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-w.done:
+		return nil, w.err
+	}
 }
 
 func (w *fakeWorker) closeWithin(context.Context) error {

@@ -85,7 +85,7 @@ func (p *Pool) tend(ctx context.Context, s *seat, cmd *lifecycle.Command) {
 		p.update(func(r *roster, now time.Time) { r.startFailed(s, err, now) })
 		return
 	}
-	p.introduce(s, w)
+	p.introduce(ctx, s, w)
 	p.update(func(r *roster, now time.Time) { r.started(s, now) })
 	select {
 	case <-w.Done():
