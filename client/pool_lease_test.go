@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -290,6 +291,38 @@ func TestPoolEventsAreBoundedAndAGapShows(t *testing.T) {
 	if got := j.after(10 * maxEvents); len(got) != 0 {
 		t.Errorf("after the last come %v", got)
 	}
+}
+
+func TestSlotsShowEachWorker(t *testing.T) {
+	simulate(t, PoolConfig{Min: 2, Max: 3, Surge: -1}, func(t *testing.T, p *Pool, f *fakes) {
+		show := func() string {
+			var list []string
+			for _, s := range p.Slots() {
+				list = append(list, fmt.Sprintf("%d %s %d/%d %s", s.Slot, s.State, s.Places, s.Calls, s.Reason))
+			}
+			return strings.Join(list, ", ")
+		}
+		check := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := show(); got != want {
+				t.Errorf("slots %q, want %q", got, want)
+			}
+		}
+		check("0 starting 0/0 , 1 starting 0/0 ")
+		ready(t, p)
+		var wg sync.WaitGroup
+		wg.Go(func() { mustDo(t, p, time.Second) })
+		check("0 busy 1/1 , 1 idle 0/0 ")
+		if slot := p.Slots()[0]; slot.Pid == 0 || slot.Ready.IsZero() || slot.Ready.Before(slot.Began) {
+			t.Errorf("got %+v", slot)
+		}
+		if err := p.Reload(&lifecycle.Command{Path: "fake"}); err != nil {
+			t.Error(err)
+		}
+		check("0 leaving 1/1 reload, 1 idle 0/0 reload, 2 starting 0/0 ")
+		wg.Wait()
+	})
 }
 
 func TestBroadcastReachesAllThatServe(t *testing.T) {

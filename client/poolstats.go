@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -112,6 +113,62 @@ const (
 	PoolClosed        PoolEventKind = "closed"
 )
 
+// PoolSlot is the place of one worker in a pool at one moment.
+type PoolSlot struct {
+	Slot   int // its number
+	State  SlotState
+	Pid    int       // 0 until the worker is ready
+	Places int       // taken by calls and leases
+	Calls  int       // that the worker has been given, leases included
+	Began  time.Time // when its start was decided
+	Ready  time.Time // when it was ready; zero before
+	Reason Reason    // why the worker is to be replaced, or leaves; empty if neither
+}
+
+// SlotState is where a worker stands in its life.
+type SlotState string
+
+// The states.
+const (
+	SlotStarting SlotState = "starting"
+	SlotIdle     SlotState = "idle"
+	SlotBusy     SlotState = "busy"
+	SlotLeaving  SlotState = "leaving"  // it takes no more calls and has some to finish
+	SlotStopping SlotState = "stopping" // its process is being ended
+)
+
+func (s *seat) slotState() SlotState {
+	switch {
+	case s.state == seatStarting:
+		return SlotStarting
+	case s.state == seatEnding:
+		return SlotStopping
+	case s.state == seatLeaving:
+		return SlotLeaving
+	case s.places > 0:
+		return SlotBusy
+	}
+	return SlotIdle
+}
+
+// Slots returns the workers that there are, in the order of their slots.
+func (p *Pool) Slots() []PoolSlot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]PoolSlot, 0, len(p.roster.seats))
+	for _, s := range p.roster.seats {
+		slot := PoolSlot{
+			Slot: s.slot, State: s.slotState(), Places: s.places, Calls: s.calls, Began: s.began, Ready: s.ready,
+			Reason: cmp.Or(s.why, s.due),
+		}
+		if !s.ready.IsZero() {
+			slot.Pid = s.worker.Pid()
+		}
+		list = append(list, slot)
+	}
+	return list
+}
+
 // Stats returns the pool's figures.
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
@@ -120,19 +177,11 @@ func (p *Pool) Stats() PoolStats {
 	stats.Ends = maps.Clone(stats.Ends)
 	stats.Queued = p.roster.queue.length
 	stats.Wanted = p.roster.target
+	counts := map[SlotState]*int{
+		SlotStarting: &stats.Starting, SlotIdle: &stats.Idle, SlotBusy: &stats.Busy, SlotLeaving: &stats.Leaving, SlotStopping: &stats.Stopping,
+	}
 	for _, s := range p.roster.seats {
-		switch {
-		case s.state == seatStarting:
-			stats.Starting++
-		case s.state == seatEnding:
-			stats.Stopping++
-		case s.state == seatLeaving:
-			stats.Leaving++
-		case s.places > 0:
-			stats.Busy++
-		default:
-			stats.Idle++
-		}
+		*counts[s.slotState()]++
 	}
 	return stats
 }

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/detached-workers/unref/client"
 )
@@ -16,28 +14,17 @@ import (
 // maxRecent is how many events a ledger keeps.
 const maxRecent = 20
 
-// ledger knows from the events of a pool which workers there are and what has happened lately, and tells of what
-// should not have.
+// ledger knows what has happened to a pool lately, and tells of what should not have.
 type ledger struct {
 	display *display
 	verbose bool // all events are told
 
-	mu      sync.Mutex         // protects what follows
-	workers map[int]process    // by slot
-	recent  []client.PoolEvent // the oldest first
-}
-
-// process is a worker as the ledger knows it.
-type process struct {
-	Slot  int       `json:"slot"`
-	Pid   int       `json:"pid,omitempty"` // not known while it starts
-	State string    `json:"state"`
-	Since time.Time `json:"since"` // of the state
-	RSS   int64     `json:"rss_bytes,omitempty"`
+	mu     sync.Mutex         // protects recent
+	recent []client.PoolEvent // the oldest first
 }
 
 func newLedger(d *display, verbose bool) *ledger {
-	return &ledger{display: d, verbose: verbose, workers: make(map[int]process)}
+	return &ledger{display: d, verbose: verbose}
 }
 
 // follow takes the events of a pool until that is closed.
@@ -58,22 +45,15 @@ func (l *ledger) note(e client.PoolEvent) {
 		l.recent = slices.Delete(l.recent, 0, 1)
 	}
 	l.recent = append(l.recent, e)
-	switch e.Kind {
-	case client.WorkerStarting, client.WorkerReady, client.WorkerLeaving:
-		l.workers[e.Slot] = process{Slot: e.Slot, Pid: e.Pid, State: string(e.Kind), Since: e.Time}
-	case client.WorkerStartFailed, client.WorkerEnded:
-		delete(l.workers, e.Slot)
-	}
 }
 
-// look returns the workers by slot, and the events, the newest first.
-func (l *ledger) look() ([]process, []client.PoolEvent) {
+// look returns the events, the newest first.
+func (l *ledger) look() []client.PoolEvent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	workers := slices.SortedFunc(maps.Values(l.workers), func(a, b process) int { return cmp.Compare(a.Slot, b.Slot) })
 	events := slices.Clone(l.recent)
 	slices.Reverse(events)
-	return workers, events
+	return events
 }
 
 // unexpected reports whether an event is one that nobody has planned.

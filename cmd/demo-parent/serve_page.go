@@ -49,9 +49,9 @@ the same as JSON is <a href="/status">/status</a></p>
 <td>{{.Leaving}}</td><td>{{.Stopping}}</td></tr>{{end}}
 </table>
 <table>
-<tr><th>slot</th><th>pid</th><th>last event</th><th>ago</th><th>memory</th></tr>
-{{range .Processes}}<tr><td>{{.Slot}}</td><td>{{with .Pid}}{{.}}{{end}}</td><td>{{.State}}</td>
-<td>{{ago .Since}}</td><td>{{with .RSS}}{{mib .}}{{end}}</td></tr>
+<tr><th>slot</th><th>pid</th><th>state</th><th>calls</th><th>for</th><th>memory</th></tr>
+{{range .Processes}}<tr><td>{{.Slot}}</td><td>{{with .Pid}}{{.}}{{end}}</td><td>{{.State}}{{with .Reason}} ({{.}}){{end}}</td>
+<td>{{.Calls}}</td><td>{{ago .Began}}</td><td>{{with .RSS}}{{mib .}}{{end}}</td></tr>
 {{end}}</table>
 <table>
 <tr><th>calls</th><th>running</th><th>ended</th><th>failed</th><th>refused</th><th>queue timeouts</th>

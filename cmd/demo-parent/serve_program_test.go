@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/detached-workers/unref/client"
 )
 
 // serving is demo-parent serve, running.
@@ -131,7 +133,7 @@ func (s *serving) report() (report statusReport) {
 func (s *serving) pids() (pids []int) {
 	s.t.Helper()
 	for _, p := range s.report().Processes {
-		if p.State == "ready" {
+		if p.State == client.SlotIdle || p.State == client.SlotBusy {
 			pids = append(pids, p.Pid)
 		}
 	}

@@ -139,26 +139,43 @@ func (s *site) trouble(ctx context.Context) string {
 // report returns what the pool does now.
 func (s *site) report(ctx context.Context) statusReport {
 	stats := s.pool.Stats()
-	processes, events := s.ledger.look()
-	for i := range processes {
-		if processes[i].Pid != 0 {
-			processes[i].RSS = lifecycle.ReadUsage(processes[i].Pid).RSS
-		}
-	}
 	trouble := s.trouble(ctx)
 	return statusReport{
 		Ready:     trouble == "",
 		Trouble:   trouble,
 		Uptime:    time.Since(s.began).Seconds(),
 		Workers:   newWorkerCounts(&stats),
-		Processes: append([]process{}, processes...), // [] and not null
+		Processes: newProcesses(s.pool.Slots()),
 		Queue:     queueReport{Length: stats.Queued, Limit: s.queue},
 		Calls:     newCallCounts(&stats),
 		Starts:    startCounts{stats.Starts, stats.StartFailures, stats.Restarts(), stats.Ends},
 		Wait:      newDurationReport(&stats.Wait),
 		Run:       newDurationReport(&stats.Run),
-		Events:    newEventReports(events),
+		Events:    newEventReports(s.ledger.look()),
 	}
+}
+
+// process is one worker.
+type process struct {
+	Slot   int              `json:"slot"`
+	Pid    int              `json:"pid,omitempty"` // not known while it starts
+	State  client.SlotState `json:"state"`
+	Reason client.Reason    `json:"reason,omitempty"` // why it is to be replaced, or leaves
+	Calls  int              `json:"calls"`            // that it has been given
+	Began  time.Time        `json:"began"`
+	RSS    int64            `json:"rss_bytes,omitempty"`
+}
+
+func newProcesses(slots []client.PoolSlot) []process {
+	list := make([]process, 0, len(slots)) // [] and not null
+	for _, s := range slots {
+		p := process{Slot: s.Slot, Pid: s.Pid, State: s.State, Reason: s.Reason, Calls: s.Calls, Began: s.Began}
+		if p.Pid != 0 {
+			p.RSS = lifecycle.ReadUsage(p.Pid).RSS
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 func newWorkerCounts(s *client.PoolStats) workerCounts {
