@@ -306,7 +306,11 @@ func (r *roster) shrink(now time.Time) {
 	if r.cfg.ShrinkAfter == 0 || r.closing {
 		return
 	}
-	for s := r.mostIdle(now); s != nil && r.target > r.cfg.Min; s = r.mostIdle(now) {
+	for r.target > r.cfg.Min {
+		s := r.mostIdle(now)
+		if s == nil {
+			break
+		}
 		r.target--
 		r.leave(s, ReasonIdle, fmt.Sprintf("nothing to do for %v", now.Sub(s.idleSince).Round(time.Millisecond)), now, now)
 	}
