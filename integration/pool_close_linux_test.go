@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/detached-workers/unref/client"
+	"github.com/detached-workers/unref/lifecycle"
 )
 
 // closings are the ways in which a pool is closed.
@@ -135,6 +136,21 @@ func TestPoolCloseForcesWhatDoesNotEndAndNamesIt(t *testing.T) {
 	}
 	if err := <-results; !errors.Is(err, client.ErrWorkerExited) || client.SafeToRetry(err) {
 		t.Errorf("the call that was cut off: %v", err)
+	}
+}
+
+func TestPoolCloseForcesAnIdleWorkerThatWasStopped(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, client.PoolConfig{Min: 1, Max: 1, Prepare: func(_ int, cmd *lifecycle.Command) error {
+		cmd.Grace = 100 * time.Millisecond
+		return nil
+	}})
+	p.mustBeReady()
+	pid := p.pids()[0]
+	suspend(t, pid)
+	err := p.Close()
+	if !errors.Is(err, client.ErrForced) || !strings.Contains(err.Error(), fmt.Sprintf("(pid %d)", pid)) || alive(pid) {
+		t.Errorf("got %v, want ErrForced and the worker's name", err)
 	}
 }
 
