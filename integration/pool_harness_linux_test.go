@@ -192,12 +192,13 @@ func (p *testPool) mustBeReady() {
 	await(p.t, "the events", func() bool { return len(p.seen(client.WorkerReady)) >= int(p.Stats().Starts) })
 }
 
-// awaitIdle waits until so many workers are idle, and there are no others.
+// awaitIdle waits until so many workers are idle, and there are no others, and the
+// events that tell so are known.
 func (p *testPool) awaitIdle(n int) {
 	p.t.Helper()
 	await(p.t, fmt.Sprintf("%d idle workers and no other", n), func() bool {
 		stats := p.Stats()
-		return stats.Idle == n && stats.Workers() == n
+		return stats.Idle == n && stats.Workers() == n && (p.ready == nil || len(p.pids()) == n)
 	})
 }
 

@@ -70,6 +70,7 @@ func TestPoolStartsOneWorkerForFiftyCallersWhoNeedOne(t *testing.T) {
 		wg.Go(func() { p.mustWork(workRequest{ID: i}, client.Idempotent()) })
 	}
 	wg.Wait()
+	p.awaitIdle(1)
 	if starts := p.seen(client.WorkerStarting); len(starts) != 2 {
 		t.Errorf("%d workers were started, want 2", len(starts))
 	}
