@@ -95,14 +95,15 @@ type PoolConfig struct {
 	MaxIdleRSS int64
 	MaxRSS     int64
 
-	// Jitter is by which part of MaxCalls and MaxAge at most a worker is
-	// replaced earlier, so that not all are replaced at once. Zero means 0.1;
-	// negative means none. Calls may then come until the replacement is ready,
-	// but never more than MaxCalls.
+	// Jitter is by which part of MaxCalls and MaxAge at most the replacement of a
+	// worker begins earlier, so that not all are replaced at once. Zero means
+	// 0.1; negative means none. After MaxCalls a worker takes no more, whether
+	// its replacement is ready or not: that begins half of Jitter before at
+	// least, and one call before in any case.
 	Jitter float64
 
 	// DrainTimeout is how long a worker that is to be replaced may take to finish
-	// what it has. Zero means 10 minutes; negative means for ever.
+	// what it has; one that is replaced because of MaxCalls has any time. Zero means 10 minutes; negative means for ever.
 	DrainTimeout time.Duration
 
 	// MinBackoff and MaxBackoff are the time before the next start after one that

@@ -126,10 +126,19 @@ func (r *roster) started(s *seat, now time.Time) {
 		return
 	}
 	s.state = seatServing
-	s.softCalls = r.cfg.MaxCalls - int(float64(r.cfg.MaxCalls)*r.cfg.Jitter*r.random())
+	s.softCalls = r.softCalls()
 	if r.cfg.MaxAge > 0 {
 		s.maxAge = now.Add(r.cfg.MaxAge - time.Duration(float64(r.cfg.MaxAge)*r.cfg.Jitter*r.random()))
 	}
+}
+
+// softCalls returns after how many calls a worker should be replaced: so much
+// before MaxCalls that another one can start meanwhile, and not after the same
+// number for all.
+func (r *roster) softCalls() int {
+	n := r.cfg.MaxCalls
+	early := int(float64(n) * r.cfg.Jitter * (1 + r.random()) / 2)
+	return max(n-max(early, 1), min(n, 1))
 }
 
 // startFailed notes that a start has come to nothing. Those who wait are told, if
@@ -286,7 +295,11 @@ func (r *roster) retireDue(now time.Time) {
 		if r.closing || serving <= r.target && !inTurn {
 			return
 		}
-		r.leave(s, s.due, "", r.drainLimit(now), now)
+		limit := r.drainLimit(now)
+		if s.due == ReasonCalls { // its last calls have the time that any has
+			limit = time.Time{}
+		}
+		r.leave(s, s.due, "", limit, now)
 	}
 }
 

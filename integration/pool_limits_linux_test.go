@@ -72,14 +72,6 @@ func TestPoolSaysForWhichLimitAWorkerHasEnded(t *testing.T) {
 		}
 		awaitLimitedEnd(t, p, "over its limit of 80 open files")
 	})
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		p := poolWithin(t, lifecycle.Limits{Memory: 1 << 30})
-		if _, err := client.Call(limited(t), p, swell, 4<<30); !errors.Is(err, client.ErrWorkerExited) {
-			t.Errorf("got %v", err)
-		}
-		awaitLimitedEnd(t, p, "over its limit of 1 GiB of memory")
-	})
 }
 
 func TestPoolPreparesEachWorkerByTheNumberOfItsSlot(t *testing.T) {
