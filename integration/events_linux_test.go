@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,6 +138,8 @@ func TestSubscriptionOutlivesABrokenConnection(t *testing.T) {
 	events := follow(t, w)
 	tellNews(t, w, reportReq{To: 3})
 	round, next := 0, 0
+	var telling sync.WaitGroup
+	defer telling.Wait()
 	for e, err := range events {
 		if err != nil {
 			t.Fatal(err)
@@ -150,8 +153,10 @@ func TestSubscriptionOutlivesABrokenConnection(t *testing.T) {
 		if round++; round == 4 {
 			break
 		}
+		telling.Wait() // for the answer, which comes after the news
 		cut(t, w)
-		go keepTelling(t, w, reportReq{From: next, To: next + 3})
+		more := reportReq{From: next, To: next + 3}
+		telling.Go(func() { keepTelling(t, w, more) })
 	}
 	awaitNoHandler(t, w, "serveEvents")
 }
