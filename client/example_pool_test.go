@@ -65,7 +65,7 @@ func ExamplePool_Invoke() {
 	case errors.Is(err, context.DeadlineExceeded):
 		fmt.Println("the worker took too long")
 	case errors.Is(err, client.ErrWorkerExited):
-		fmt.Println("the worker died, with each of three tries:", err)
+		fmt.Println("no worker has done it:", err)
 	default:
 		fmt.Println(err)
 	}

@@ -86,22 +86,34 @@ func (p *Pool) acquire(ctx context.Context, where string, opts []CallOption) (*L
 		if err == nil {
 			return l, nil
 		}
-		l.Discard()
 		if check == maxChecks || ctx.Err() != nil {
 			return nil, fmt.Errorf("acquire a worker: the check failed with %d, the last time so: %w", check, err)
 		}
 	}
 }
 
-// check asks whether the worker is fit.
-func (l *Lease) check(ctx context.Context) error {
+// check asks whether the worker is fit. If not, or if the question is not
+// answered, it is discarded, unless it is the caller whose time is over.
+func (l *Lease) check(ctx context.Context) (err error) {
 	w := l.Worker()
 	if l.pool.cfg.Check == nil || w == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	checking, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return l.pool.cfg.Check(ctx, w)
+	fit := false
+	defer func() { // also if it panics
+		switch {
+		case fit:
+		case ctx.Err() != nil:
+			l.Release()
+		default:
+			l.Discard()
+		}
+	}()
+	err = l.pool.cfg.Check(checking, w)
+	fit = err == nil
+	return err
 }
 
 // Worker returns the worker, for what a Caller can't do. It is the pool's: it must
@@ -135,8 +147,12 @@ func (l *Lease) newCall(req *Request) *poolCall {
 	return c
 }
 
-// enter begins a call on the lease.
-func (l *Lease) enter(c *poolCall) error {
+// enter begins a call on the lease, when an earlier one that was given up has
+// ended.
+func (l *Lease) enter(ctx context.Context, c *poolCall) error {
+	if err := l.pool.awaitSound(ctx, l.ticket.seat); err != nil {
+		return err
+	}
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	if l.released {

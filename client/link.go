@@ -129,6 +129,9 @@ func (w *Worker) dialConfig(l *link) transport.DialConfig {
 // milliseconds; one that has not ended by then lives, and does not listen.
 const verdictPatience = 2 * time.Second
 
+// leftovers is how long what a connection has brought may be read after its end.
+const leftovers = time.Second
+
 // reconnect runs when the connection of old has ended without our doing. It
 // finds out whether the worker has ended too, which settles the calls that
 // were in flight, and dials again if not.
@@ -137,7 +140,7 @@ func (w *Worker) reconnect(old *link) {
 	if old.conn == nil { // the worker was closed while this connection was made
 		return
 	}
-	old.conn.Close()
+	w.tasks.Go(func() { old.conn.Linger(leftovers) })
 	lost := old.conn.Err()
 	next := newLink()
 	w.mu.Lock()

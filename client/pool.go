@@ -83,8 +83,7 @@ func newPool(cfg PoolConfig) *Pool {
 	if cfg.Dialer != nil {
 		p.dialer = *cfg.Dialer
 	}
-	command := *cfg.Command
-	p.command = &command
+	p.command = cloneCommand(cfg.Command)
 	p.rushed, p.rush = context.WithCancel(context.Background())
 	p.killed, p.kill = context.WithCancel(context.Background())
 	p.timer = time.AfterFunc(time.Hour, func() { p.update(func(*roster, time.Time) {}) })
@@ -103,7 +102,7 @@ func (p *Pool) decide(tell func(*roster, time.Time)) (measure []*seat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	before := p.roster.journal.last
+	before := p.roster.changes
 	tell(p.roster, now)
 	actions, next := p.roster.decide(now)
 	for _, a := range actions {
@@ -120,7 +119,7 @@ func (p *Pool) decide(tell func(*roster, time.Time)) (measure []*seat) {
 	if !next.IsZero() {
 		p.timer.Reset(next.Sub(now))
 	}
-	if p.changed != nil && (p.roster.closing || p.roster.journal.last != before) {
+	if p.changed != nil && (p.roster.closing || p.roster.changes != before) {
 		close(p.changed)
 		p.changed = nil
 	}
@@ -207,14 +206,16 @@ func (p *Pool) Reload(cmd *lifecycle.Command) error {
 	if cmd == nil {
 		return fmt.Errorf("reload: %w", errNoCommand)
 	}
+	if err := cmd.Validate(); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	var err error
 	p.update(func(r *roster, now time.Time) {
 		if r.closing {
 			err = fmt.Errorf("reload: %w", errPoolClosed)
 			return
 		}
-		command := *cmd
-		p.command = &command
+		p.command = cloneCommand(cmd)
 		r.reload(now)
 	})
 	return err
@@ -248,7 +249,7 @@ func (p *Pool) Drain(ctx context.Context) error {
 // and then stops the workers; those that have something to do by then are killed.
 // It returns when all are gone. The error names what was cut off, see
 // [Pool.Drain], and the workers that were killed or had to be forced, which wraps
-// [ErrForced].
+// [ErrForced]. A worker that does not leave by itself takes some seconds more.
 func (p *Pool) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.CloseTimeout)
 	defer cancel()

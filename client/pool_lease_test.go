@@ -172,7 +172,7 @@ func TestPoolCloseLetsCallsEndAndNothingStarts(t *testing.T) {
 		if _, err := do(t.Context(), p, 0); !errors.Is(err, ErrClosed) || !SafeToRetry(err) {
 			t.Errorf("a call after Close = %v", err)
 		}
-		if err := p.Reload(&lifecycle.Command{}); !errors.Is(err, ErrClosed) {
+		if err := p.Reload(&lifecycle.Command{Path: "fake"}); !errors.Is(err, ErrClosed) {
 			t.Errorf("Reload after Close = %v", err)
 		}
 		if err := p.Ready(t.Context()); !errors.Is(err, ErrClosed) {
@@ -331,7 +331,7 @@ func TestBroadcastReachesAllThatServe(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { mustDo(t, p, time.Hour) }) // waits for nobody
 		synctest.Wait()
-		idle := func(w *fakeWorker) bool { return w.inFlight() == 0 }
+		idle := func(w *fakeWorker) bool { n, _ := w.inFlight(t.Context()); return n == 0 }
 		dead := f.all()[slices.IndexFunc(f.all(), idle)]
 		f.setHandle(sleepFor)
 		dead.mu.Lock()

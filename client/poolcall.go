@@ -16,29 +16,36 @@ import (
 // [ErrWorkerExited].
 var ErrBystander = errors.New("the worker was killed because of another call")
 
-// RetryError reports a call that was run more than once, see [Idempotent].
+// RetryError reports a call that was lost with its worker and given to another
+// one, see [Idempotent], and has failed in the end.
 type RetryError struct {
 	Tries int   // how often it was run, or may have been
 	Err   error // of the last try
 }
 
 // Error returns Err's text and the number of tries.
-func (e *RetryError) Error() string { return fmt.Sprintf("%v (after %d tries)", e.Err, e.Tries) }
+func (e *RetryError) Error() string {
+	if e.Tries == 1 {
+		return fmt.Sprintf("%v (after 1 try)", e.Err)
+	}
+	return fmt.Sprintf("%v (after %d tries)", e.Err, e.Tries)
+}
 
 // Unwrap returns Err.
 func (e *RetryError) Unwrap() error { return e.Err }
 
 // poolCall is a call on a pool.
 type poolCall struct {
-	pool   *Pool
-	req    Request // with the pool's hooks
-	ticket ticket
-	lease  *Lease // that it is made on; nil if none
-	held   bool   // it has a worker from the start, and gets no other
-	runs   int    // how often a handler may have seen it
-	reruns int    // how often it was given to a worker again though one may have
-	last   error  // of the last run
-	began  time.Time
+	pool    *Pool
+	req     Request // with the pool's hooks
+	ticket  ticket
+	lease   *Lease // that it is made on; nil if none
+	held    bool   // it has a worker from the start, and gets no other
+	runs    int    // how often a handler may have seen it
+	reruns  int    // how often it was to be run again though a handler may have seen it
+	counted int    // of these, those that were
+	last    error  // of the last run
+	began   time.Time
 
 	progress bool // the worker has sent a message
 
@@ -108,6 +115,12 @@ func (c *poolCall) run(ctx context.Context, f func(poolWorker) error) error {
 			return c.refused(ctx, err)
 		}
 		c.runs++
+		if c.reruns > c.counted {
+			c.counted = c.reruns
+			c.pool.mu.Lock()
+			c.pool.roster.stats.Retries++
+			c.pool.mu.Unlock()
+		}
 		err := c.explain(f(c.ticket.seat.worker))
 		if err == nil && c.req.finished != nil {
 			return nil
@@ -136,12 +149,23 @@ func (c *poolCall) enter(ctx context.Context) error {
 	var err error
 	switch {
 	case c.lease != nil:
-		err = c.lease.enter(c)
-	case !c.held:
+		err = c.lease.enter(ctx, c)
+	case c.held:
+		err = c.pool.awaitSound(ctx, c.ticket.seat)
+		if err != nil {
+			c.pool.update(func(r *roster, now time.Time) { r.release(&c.ticket, now) })
+		}
+	default:
 		err = c.pool.take(ctx, &c.ticket)
 	}
 	c.began = time.Now()
 	return err
+}
+
+// awaitSound waits until a worker has ended the calls that were given up, or is
+// being killed because it does not.
+func (p *Pool) awaitSound(ctx context.Context, s *seat) error {
+	return p.await(ctx, func() bool { return s.suspects == 0 || !s.takes() && s.state != seatLeaving })
 }
 
 // take waits until a ticket is settled.
@@ -149,7 +173,16 @@ func (p *Pool) take(ctx context.Context, t *ticket) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	asked := false
+	defer func() {
+		if !asked { // the strategy has panicked
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.roster.giveUp(t, time.Now())
+		}
+	}()
 	p.update(func(r *roster, now time.Time) { r.enqueue(t, now) })
+	asked = true
 	p.mu.Lock()
 	if !t.settled() {
 		p.roster.refuseIfFull(t)
@@ -173,7 +206,7 @@ func (p *Pool) take(ctx context.Context, t *ticket) error {
 // refused says why a call got no worker.
 func (c *poolCall) refused(ctx context.Context, err error) error {
 	if c.last != nil {
-		return fmt.Errorf("%w; no other worker took it: %v", c.last, err) //nolint:errorlint // it would say that the call has not run
+		return fmt.Errorf("%w; no other worker took it: %w", c.last, err)
 	}
 	e := &transport.Error{Method: c.req.Method, NotRun: true}
 	switch {
@@ -222,8 +255,11 @@ func (c *poolCall) leave(ctx context.Context, err error) error {
 // vacate frees the call's place, and draws the conclusions from its error.
 func (c *poolCall) vacate(r *roster, err error, now time.Time) {
 	r.stats.Run.add(now.Sub(c.began))
+	if c.req.Notify {
+		c.ticket.seat.notified = true
+	}
 	if answered(err) || c.progress {
-		r.restarts.answered()
+		r.restarts.answered(c.ticket.seat.began)
 	}
 	if ofNoUse(err) {
 		r.lost(c.ticket.seat, err, now)
@@ -291,6 +327,7 @@ func (c *poolCall) settle(err error) error {
 // cleared ends what abandon has begun.
 func (c *poolCall) cleared(r *roster, err error, now time.Time) {
 	c.ticket.seat.suspects--
+	r.changes++
 	c.vacate(r, err, now)
 }
 
@@ -344,9 +381,6 @@ func (c *poolCall) again(ctx context.Context) bool {
 		c.runs--
 	case c.req.Idempotent && c.runs < c.pool.cfg.MaxTries:
 		c.reruns++
-		c.pool.mu.Lock()
-		c.pool.roster.stats.Retries++
-		c.pool.mu.Unlock()
 	default:
 		return false
 	}
@@ -365,7 +399,7 @@ func (c *poolCall) end(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, transport.CodeDeadline) && c.runs > 0:
 		stats.Timeouts++
-	case errors.Is(err, transport.CodeCanceled) && ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		stats.Canceled++
 	}
 	c.pool.mu.Unlock()

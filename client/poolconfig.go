@@ -30,10 +30,11 @@ type PoolConfig struct {
 	Name string
 
 	// Prepare, if not nil, changes the command for the worker in a slot, a copy
-	// of which it is given. Slots are numbers from 0 to Max + Surge - 1; no two
+	// of which it is given; Config is not copied, so replace it and do not change
+	// what is in it. Slots are numbers from 0 to Max + Surge - 1; no two
 	// workers that live have the same one, and a new one has the lowest that is
 	// free. An error fails the start. It is called from several
-	// goroutines at once.
+	// goroutines at once, and must not block: closing the pool waits for it.
 	Prepare func(slot int, cmd *lifecycle.Command) error
 
 	// Min is how many workers there are at least; they are started at once. Zero
@@ -45,7 +46,7 @@ type PoolConfig struct {
 	Max int
 
 	// Surge is how many workers there may be beyond Max while workers are
-	// replaced as planned. Zero means 1; negative means none: then each is gone
+	// replaced as planned, or have been discarded. Zero means 1; negative means none: then each is gone
 	// before another one starts.
 	Surge int
 
@@ -108,7 +109,7 @@ type PoolConfig struct {
 
 	// MinBackoff and MaxBackoff are the time before the next start after one that
 	// failed: MinBackoff at first, twice as much each time, and up to half as
-	// much again at random. Zero means 250 ms and 10 s. A worker that dies is
+	// much again at random. Zero means 250 ms and 5 s. A worker that dies is
 	// replaced at once the first time.
 	MinBackoff time.Duration
 	MaxBackoff time.Duration
@@ -116,9 +117,9 @@ type PoolConfig struct {
 	// MaxRestarts is how many failures in a row the pool takes, within
 	// RestartWindow, before it starts nothing more: calls for which there is no
 	// worker then fail at once with [ErrRestartLimit]. In a row are starts that
-	// fail with none in between that succeeds, and workers that die unasked with
-	// no call in between that is answered; those that were started before the
-	// last failure do not count. Zero means 10; negative means any number.
+	// fail with none in between that succeeds, and workers that die unasked, each
+	// started after the one before had died, with none in between that answers a
+	// call. Zero means 10; negative means any number.
 	MaxRestarts int
 
 	// RestartWindow is the time after which a failure counts no more. Zero means
@@ -135,6 +136,9 @@ type PoolConfig struct {
 	Check func(context.Context, *Worker) error
 }
 
+// maxPlaces bounds how many workers, and calls of each, may be asked for.
+const maxPlaces = 1 << 20
+
 const (
 	defaultMaxQueue      = 1000
 	defaultQueueTimeout  = 30 * time.Second
@@ -144,7 +148,7 @@ const (
 	defaultJitter        = 0.1
 	defaultDrainTimeout  = 10 * time.Minute
 	defaultMinBackoff    = 250 * time.Millisecond
-	defaultMaxBackoff    = 10 * time.Second
+	defaultMaxBackoff    = 5 * time.Second
 	defaultMaxRestarts   = 10
 	defaultRestartWindow = time.Minute
 	defaultCloseTimeout  = 10 * time.Second
@@ -186,10 +190,17 @@ func (c *PoolConfig) validate() error {
 		}
 	}
 	fault(c.Command == nil, "Command is nil")
+	if c.Command != nil {
+		if err := c.Command.Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("Command: %w", err))
+		}
+	}
 	fault(c.Min < 0, "Min of %d is negative", c.Min)
 	fault(c.Max < 0, "Max of %d is negative", c.Max)
 	fault(c.Max > 0 && c.Min > c.Max, "Min of %d is more than Max of %d", c.Min, c.Max)
 	fault(c.CallsPerWorker < 0, "CallsPerWorker of %d is negative", c.CallsPerWorker)
+	fault(c.Max > maxPlaces || c.Min > maxPlaces || c.Surge > maxPlaces || c.CallsPerWorker > maxPlaces,
+		"Min, Max, Surge or CallsPerWorker is more than %d", maxPlaces)
 	fault(c.MaxTries < 0, "MaxTries of %d is negative", c.MaxTries)
 	fault(c.MaxCalls < 0, "MaxCalls of %d is negative", c.MaxCalls)
 	fault(c.MaxAge < 0, "MaxAge of %v is negative", c.MaxAge)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/detached-workers/unref/transport"
 )
@@ -58,9 +59,15 @@ func (p *Pool) join(f *following) (workers []poolWorker) {
 	return workers
 }
 
+// subscribeTimeout is how long a worker that has started has to take the pool's
+// subscriptions. One that takes longer is of no use, which its calls will show.
+const subscribeTimeout = 5 * time.Second
+
 // introduce makes a worker that has started known to the pool's subscriptions.
 // Those that are not made when ctx ends come to nothing.
 func (p *Pool) introduce(ctx context.Context, s *seat, w poolWorker) {
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
 	p.mu.Lock()
 	s.worker = w
 	followings := slices.Collect(maps.Keys(p.followings))

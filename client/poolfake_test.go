@@ -44,11 +44,13 @@ func (w *fakeWorker) end(exit *lifecycle.ExitError) {
 	})
 }
 
-func (w *fakeWorker) inFlight() int {
+func (w *fakeWorker) inFlight(context.Context) (int64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.calls
+	return int64(w.calls), nil
 }
+
+func (w *fakeWorker) forgetOutput() {}
 
 func (w *fakeWorker) Name() string          { return "fake" }
 func (w *fakeWorker) Pid() int              { return w.pid }

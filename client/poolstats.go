@@ -29,8 +29,8 @@ type PoolStats struct {
 	Refused       uint64 // because the queue was full
 	QueueTimeouts uint64 // calls and leases whose time in the queue was over
 	Timeouts      uint64 // calls whose time on the worker was over
-	Canceled      uint64 // calls that were given up by their caller
-	Retries       uint64 // runs of calls after the first one
+	Canceled      uint64 // calls that their caller gave up, or whose context ended in the queue
+	Retries       uint64 // runs of idempotent calls after the first one
 	Starts        uint64 // workers that were ready
 	StartFailures uint64
 
@@ -45,13 +45,13 @@ type PoolStats struct {
 }
 
 // Workers returns how many workers there are, in whatever state.
-func (s *PoolStats) Workers() int {
+func (s PoolStats) Workers() int {
 	return s.Starting + s.Busy + s.Idle + s.Leaving + s.Stopping
 }
 
 // Restarts returns how many workers have ended for which another one was to be
 // started.
-func (s *PoolStats) Restarts() uint64 {
+func (s PoolStats) Restarts() uint64 {
 	var n uint64
 	for reason, ends := range s.Ends {
 		if reason != ReasonIdle && reason != ReasonClosed {

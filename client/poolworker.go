@@ -26,6 +26,10 @@ type poolWorker interface {
 	// killBecause kills the worker. With stacks it is made to print those of its
 	// goroutines before, if it can.
 	killBecause(reason string, stacks bool) error
+	// inFlight is how many calls the worker runs, notifications included.
+	inFlight(ctx context.Context) (int64, error)
+	// forgetOutput frees what holds the output of a worker that has ended.
+	forgetOutput()
 	// rss is the resident memory in bytes.
 	rss() int64
 }
@@ -49,6 +53,17 @@ func (w *Worker) killBecause(reason string, stacks bool) error {
 	return err
 }
 
+func (w *Worker) inFlight(ctx context.Context) (int64, error) {
+	status, err := w.Status(ctx)
+	return status.InFlight, err
+}
+
+func (w *Worker) forgetOutput() {
+	if w.awaitTasks(loggerPatience) { // else the logger has still to take some
+		w.proc.CloseOutput()
+	}
+}
+
 func (w *Worker) rss() int64 { return lifecycle.ReadUsage(w.Pid()).RSS }
 
 // startWorker starts the worker for a slot, or attaches to it.
@@ -70,11 +85,18 @@ func (p *Pool) startWorker(ctx context.Context, slot int, cmd *lifecycle.Command
 func (p *Pool) open(s *seat) {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
-	command := *p.command
+	command := cloneCommand(p.command)
 	p.tasks.Go(func() {
 		defer end()
-		p.tend(ctx, s, &command)
+		p.tend(ctx, s, command)
 	})
+}
+
+// cloneCommand copies a command but for its Config.
+func cloneCommand(c *lifecycle.Command) *lifecycle.Command {
+	clone := *c
+	clone.Args, clone.Env, clone.FingerprintEnv = slices.Clone(c.Args), slices.Clone(c.Env), slices.Clone(c.FingerprintEnv)
+	return &clone
 }
 
 // tend starts a seat's worker and looks after it until its process is gone. When
@@ -94,12 +116,12 @@ func (p *Pool) tend(ctx context.Context, s *seat, cmd *lifecycle.Command) {
 		p.stopWorker(s, w)
 	}
 	p.update(func(r *roster, now time.Time) { r.gone(s, reasonOf(w.Err()), w.Err(), now) })
+	w.forgetOutput()
 }
 
 // obtain has the worker for a slot started as the pool's user wants it.
 func (p *Pool) obtain(ctx context.Context, slot int, cmd *lifecycle.Command) (poolWorker, error) {
 	if p.cfg.Prepare != nil {
-		cmd.Args, cmd.Env = slices.Clone(cmd.Args), slices.Clone(cmd.Env)
 		if err := p.cfg.Prepare(slot, cmd); err != nil {
 			return nil, fmt.Errorf("prepare the worker in slot %d: %w", slot, err)
 		}
@@ -112,15 +134,51 @@ func (p *Pool) obtain(ctx context.Context, slot int, cmd *lifecycle.Command) (po
 // closed, whatever it does.
 func (p *Pool) stopWorker(s *seat, w poolWorker) {
 	p.mu.Lock()
-	kill, why, detail, mute := s.kill, s.why, s.detail, s.mute
+	kill, why, detail, mute, notified := s.kill, s.why, s.detail, s.mute, s.notified
 	p.mu.Unlock()
 	if !kill || why == ReasonClosed && p.cfg.Name != "" {
+		if notified && p.cfg.Name == "" {
+			p.noteForced(p.awaitNotifications(w))
+		}
 		p.noteForced(w.closeWithin(p.killed))
 		return
 	}
 	err := w.killBecause(detail, mute)
 	if why == ReasonClosed {
 		p.noteForced(fmt.Errorf("worker %s (pid %d) was killed: %w", w.Name(), w.Pid(), errors.Join(ErrForced, err)))
+	}
+}
+
+// The pauses between two looks at whether the notifications of a worker have ended.
+const (
+	minLook = time.Millisecond
+	maxLook = 100 * time.Millisecond
+)
+
+// awaitNotifications waits for the notifications that a worker still runs, which
+// have no place there, for DrainTimeout or until the pool's own time to close is
+// over.
+func (p *Pool) awaitNotifications(w poolWorker) error {
+	ctx, cancel := p.rushed, context.CancelFunc(func() {})
+	if p.cfg.DrainTimeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, p.cfg.DrainTimeout)
+	}
+	defer cancel()
+	for pause := minLook; ; pause = min(2*pause, maxLook) {
+		n, err := w.inFlight(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("worker %s (pid %d) was stopped before its notifications had ended: %w", w.Name(), w.Pid(), ErrForced)
+		case err != nil || n == 0: // one that does not say has none that could be waited for
+			return nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-w.Done():
+		}
+		timer.Stop()
 	}
 }
 

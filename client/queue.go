@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"container/list"
 	"iter"
 	"slices"
@@ -68,7 +69,7 @@ func (q *queue) push(t *ticket) {
 
 // level returns the level of a priority, a new one if there is none.
 func (q *queue) level(priority int) *level {
-	i, found := slices.BinarySearchFunc(q.levels, priority, func(l *level, p int) int { return p - l.priority })
+	i, found := slices.BinarySearchFunc(q.levels, priority, func(l *level, p int) int { return cmp.Compare(p, l.priority) })
 	if !found {
 		q.levels = slices.Insert(q.levels, i, &level{priority: priority})
 	}

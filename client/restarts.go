@@ -16,8 +16,9 @@ var ErrRestartLimit = errors.New("the pool's workers fail again and again")
 // A failure is a start that failed or a worker that died unasked. It counts only
 // if that worker was started after the last failure that counted: however many
 // die at once, it is one failure, and the number is that of failures in a row.
-// A start that succeeds ends a row of starts that failed, and any answer to a call
-// one of deaths.
+// A start that succeeds ends a row of starts that failed. A row of deaths ends when
+// a worker that was started after the last one answers a call: that others do
+// says nothing of those that die.
 type restarts struct {
 	minDelay, maxDelay time.Duration
 	limit              int           // failures in a row, negative means any number
@@ -93,8 +94,11 @@ func (r *restarts) started() {
 	r.next = time.Time{}
 }
 
-// answered notes an answer to a call.
-func (r *restarts) answered() {
+// answered notes an answer to a call of a worker that was started at began.
+func (r *restarts) answered(began time.Time) {
+	if r.deaths.length == 0 || began.Before(r.deaths.last) {
+		return
+	}
 	r.deaths = row{}
 	if r.starts.length == 0 {
 		r.next = time.Time{}

@@ -24,6 +24,8 @@ type roster struct {
 	lastCall   time.Time // when the last one came
 	closing    bool      // nothing new is taken, and nothing starts
 	broken     bool      // there was an event that says so
+	settled    bool      // nothing can be assigned in the decision to come
+	changes    uint64    // counts what others may wait for
 
 	stats   PoolStats // what was, and of what is now Running and Leases
 	journal journal
@@ -63,7 +65,10 @@ type action struct {
 func (r *roster) decide(now time.Time) (actions []action, next time.Time) {
 	r.expireQueue(now)
 	r.noteAges(now)
-	r.assign(now)
+	if !r.settled {
+		r.assign(now)
+	}
+	r.settled = false
 	r.shrink(now)
 	r.retireDue(now)
 	r.endWaiting(now)
@@ -106,6 +111,7 @@ func (r *roster) giveUp(t *ticket, now time.Time) {
 		return
 	}
 	r.queue.remove(t)
+	r.settled = true // nothing has changed for the others
 }
 
 // expireQueue ends the waiting of those whose time is over.
@@ -171,7 +177,7 @@ func (r *roster) assign(now time.Time) {
 	}
 	free := r.lookAround()
 	room := 0 // how many more could be served if the pool grew
-	if !r.closing {
+	if !r.closing && (len(r.candidates) == 0 || r.restarts.may(now, 0)) {
 		room = r.cfg.CallsPerWorker * max(0, r.cfg.Max-r.count((*seat).active)+r.starting())
 	}
 	needed := 0
@@ -359,6 +365,7 @@ func (r *roster) note(s *seat, e PoolEvent) {
 		}
 	}
 	r.journal.note(e)
+	r.changes++
 }
 
 // earliest returns the earlier of two times; zero stands for never.

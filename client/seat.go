@@ -45,6 +45,8 @@ type seat struct {
 	measured time.Time // when its memory was looked at last
 	measure  time.Time // when that is next due; zero means not at all
 
+	notified bool // it has been sent notifications, which may still run
+
 	worker poolWorker // nil until it has started
 	end    func()     // ends the start, or the worker
 }

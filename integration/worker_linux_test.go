@@ -101,6 +101,7 @@ func newMux() *server.Mux {
 	})
 	server.Handle(mux, hoard, handleHoard)
 	server.Handle(mux, swell, handleSwell)
+	server.Handle(mux, outlast, handleOutlast)
 	server.Handle(mux, report, func(_ context.Context, r reportReq) (struct{}, error) { return struct{}{}, r.emit(mux) })
 	server.Handle(mux, nest, func(ctx context.Context, _ struct{}) (found, error) { return startBelow(ctx) })
 	server.Handle(mux, calls, func(context.Context, struct{}) (list []string, err error) {

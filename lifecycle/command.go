@@ -98,6 +98,19 @@ func Self(name string) *Command {
 	return &Command{Name: name, Path: selfPath(), self: true}
 }
 
+// Validate returns why the command can't be meant, with all faults that it has, as far as that can be known without looking
+// at the file system: Start would refuse it. The errors wrap [fs.ErrInvalid], [exec.ErrNotFound] for a command without a path,
+// or [errors.ErrUnsupported] for limits that this system does not have.
+func (c *Command) Validate() error {
+	var path error
+	if c.Path == "" {
+		path = errNoPath
+	}
+	return errors.Join(path, c.checkNUL(), checkName(c.name()), c.Limits.check())
+}
+
+var errNoPath = fmt.Errorf("the command has no path: %w", exec.ErrNotFound)
+
 // StartLimit returns StartTimeout with the default applied; zero means no limit.
 func (c *Command) StartLimit() time.Duration {
 	switch {
@@ -203,7 +216,7 @@ func ownVariable(kv string) bool {
 
 func lookPath(file string) (string, error) {
 	if file == "" {
-		return "", fmt.Errorf("the command has no path: %w", exec.ErrNotFound)
+		return "", errNoPath
 	}
 	path, err := exec.LookPath(file)
 	if err == nil {

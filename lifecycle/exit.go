@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -155,17 +156,13 @@ var outOfMemoryTexts = [][]byte{
 
 // noThread is what a Go program that is linked with C says at its end when it can't have another thread: its stack is memory
 // too, but it may also be that there are too many.
-var noThread = []byte("runtime/cgo: pthread_create failed: Resource temporarily unavailable")
+var noThread = [][]byte{
+	[]byte("runtime/cgo: pthread_create failed: Resource temporarily unavailable"),
+	[]byte("runtime/cgo: out of memory in thread_start"),
+}
 
 // saysOutOfMemory understands the Go runtime's last words. limited is whether the process had a limit of memory.
 func saysOutOfMemory(output []byte, limited bool) bool {
-	if limited && bytes.Contains(output, noThread) {
-		return true
-	}
-	for _, text := range outOfMemoryTexts {
-		if bytes.Contains(output, text) {
-			return true
-		}
-	}
-	return false
+	says := func(text []byte) bool { return bytes.Contains(output, text) }
+	return limited && slices.ContainsFunc(noThread, says) || slices.ContainsFunc(outOfMemoryTexts, says)
 }

@@ -71,6 +71,7 @@ func TestTheRuntimesVerdictOfOutOfMemoryIsUnderstood(t *testing.T) {
 		"fatal error: runtime: cannot allocate memory\n":                                           {true, true},
 		"panic: out of memory said somebody\n":                                                     {false, false},
 		"runtime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort\n":   {true, false},
+		"runtime/cgo: out of memory in thread_start\nSIGABRT: abort\n":                             {true, false},
 	} {
 		if got := saysOutOfMemory([]byte(text), true); got != want.limited {
 			t.Errorf("%q: got %v with a limit", text, got)

@@ -137,7 +137,7 @@ func (l Limits) check() error {
 
 // whole returns the limits as they are applied.
 func (l Limits) whole() Limits {
-	if part := l.CPU % time.Second; part > 0 {
+	if part := l.CPU % time.Second; part > 0 && l.CPU < math.MaxInt64-time.Second {
 		l.CPU += time.Second - part
 	}
 	return l

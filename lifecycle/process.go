@@ -242,12 +242,13 @@ func (p *Process) gone(ctx context.Context, limit time.Duration) bool {
 	}
 }
 
-// CloseOutput closes the file of a found process's output, so that it need not wait for the garbage collector. Nothing can be
-// read from it afterwards. It does nothing to a process that was started.
+// CloseOutput closes the file of the process's output, so that it need not wait for the garbage collector. Nothing can be
+// read from it afterwards. It does nothing to a process that was started and has not ended.
 func (p *Process) CloseOutput() {
-	if p.found != nil && p.spool != nil {
-		p.spool.Close()
+	if p.spool == nil || p.found == nil && p.Err() == nil {
+		return
 	}
+	p.spool.Close()
 }
 
 // Output returns a new reader of the worker's output, from its beginning or from what is left of it. It can be used as

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/yamux"
 )
@@ -193,6 +194,15 @@ func (c *Conn) Close() error {
 	c.session.Close()
 	c.tasks.wait()
 	return nil
+}
+
+// Linger is Close for a connection that the other side has ended: streams may be
+// read on to the end of what has come, for d at most.
+func (c *Conn) Linger(d time.Duration) {
+	<-c.done
+	defer time.AfterFunc(d, func() { c.Close() }).Stop()
+	c.tasks.wait()
+	c.Close()
 }
 
 // watch runs until the session has ended, and ends the connection in order.

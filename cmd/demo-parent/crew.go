@@ -14,7 +14,7 @@ import (
 
 // maxAttempts is how often in a row the same work is given to a worker, a fresh one each time, and nothing of it gets
 // done, before it is said to be what workers die of.
-const maxAttempts = 3
+const maxAttempts = 6
 
 // crew is the workers of a check: a pool in whose slots they have their places, from 0 on. The work is shared in the same
 // way each time, and a share goes to the worker in the slot of its number and to no other, so that it finds what it has

@@ -110,7 +110,7 @@ func TestWorkThatKillsWorkersIsGivenUpAfterAFewAttempts(t *testing.T) {
 		return false, err
 	})
 	exit, ok := errors.AsType[*lifecycle.ExitError](err)
-	if !ok || exit.Code != 3 || !strings.Contains(err.Error(), "the reason") || !strings.HasPrefix(err.Error(), "given up after 3 workers") {
+	if !ok || exit.Code != 3 || !strings.Contains(err.Error(), "the reason") || !strings.HasPrefix(err.Error(), "given up after 6 workers") {
 		t.Errorf("got error %v, want one with exit status 3 and the last words", err)
 	}
 	if tries != maxAttempts {
@@ -145,7 +145,7 @@ func TestWorkThatGetsOnIsNotGivenUp(t *testing.T) {
 		t.Errorf("got %v after %d attempts, want success after %d", err, tries, deaths+1)
 	}
 	for _, line := range told.all() {
-		if !strings.HasSuffix(line, "another worker goes on (attempt 2 of 3)") {
+		if !strings.HasSuffix(line, "another worker goes on (attempt 2 of 6)") {
 			t.Errorf("the user was told %q, as if nothing had got done", line)
 		}
 	}

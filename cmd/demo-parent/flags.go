@@ -40,7 +40,7 @@ func parseCheck(args []string, stdout io.Writer) (*checkOptions, error) {
 		"and 2 if the packages could not be checked.")
 	f.StringVar(&o.dir, "C", "", "check the packages as seen from `dir`")
 	f.StringVar(&o.tags, "tags", "", "comma-separated `list` of build tags")
-	f.IntVar(&o.workers, "j", min(4, runtime.NumCPU()), "share the work between `n` workers")
+	f.IntVar(&o.workers, "j", min(4, runtime.NumCPU()), "share the work between `n` workers; one that dies is replaced, unless that happens six\ntimes in a row before a package is done")
 	f.StringVar(&o.worker, "worker", "", "the worker's `program`; by default demo-worker is found or built")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "give up when a worker says nothing for so long; 0 means never")
 	f.IntVar(&o.repeat, "repeat", 1, "check `n` times")

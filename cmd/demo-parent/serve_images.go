@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -102,6 +103,9 @@ func retryAfter(stats client.PoolStats) string {
 	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
 
+// errSlowUpload is for a client that takes longer than a request may.
+var errSlowUpload = errors.New("the image did not come in time")
+
 // thumbnailRequest returns what a client asks for.
 func thumbnailRequest(w http.ResponseWriter, r *http.Request) (req api.ThumbnailRequest, err error) {
 	q := newQuery(r.URL, "width", "height", "format")
@@ -119,6 +123,8 @@ func thumbnailRequest(w http.ResponseWriter, r *http.Request) (req api.Thumbnail
 	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case tooLarge:
 		return req, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return req, errSlowUpload
 	case err != nil:
 		return req, badRequest{fmt.Sprintf("the image can't be read: %v", err)}
 	case len(req.Image) == 0:

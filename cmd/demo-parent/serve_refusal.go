@@ -39,6 +39,8 @@ func refusalOf(err error) refusal {
 		return refusal{status: http.StatusBadRequest, text: bad.text}
 	case isTooLarge:
 		return refusal{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the image has more than %d bytes", tooLarge.Limit)}
+	case errors.Is(err, errSlowUpload):
+		return refusal{status: http.StatusRequestTimeout, text: line}
 	case isSaid && said.Code == transport.CodeInvalid:
 		return refusal{status: http.StatusBadRequest, text: said.Message}
 	case isSaid && said.Code == transport.CodeTooLarge:

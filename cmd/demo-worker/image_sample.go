@@ -13,6 +13,8 @@ import (
 const (
 	sampleWidth  = 1200
 	sampleHeight = 900
+
+	maxSample = 4 << 20 // pixels, which take some seconds and fit into a reply
 )
 
 // The part of the plane that a sample shows, and how long a point is followed.
@@ -27,6 +29,9 @@ func sample(ctx context.Context, req api.SampleRequest) (api.ImageReply, error) 
 	width, height := cmp.Or(req.Width, sampleWidth), cmp.Or(req.Height, sampleHeight)
 	if width < 1 || height < 1 || width > api.MaxSide || height > api.MaxSide {
 		return api.ImageReply{}, invalid("%d by %d: each side has to be from 1 to %d", width, height, api.MaxSide)
+	}
+	if width*height > maxSample {
+		return api.ImageReply{}, invalid("%d by %d: a sample has at most %d pixels", width, height, maxSample)
 	}
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	scale := planeWidth / float64(width)

@@ -196,7 +196,7 @@ func TestAnUnusableImageIsInvalid(t *testing.T) {
 			t.Errorf("got %v, want one that says: %s", err, why)
 		}
 	}
-	for _, req := range []api.SampleRequest{{Width: -1}, {Height: api.MaxSide + 1}} {
+	for _, req := range []api.SampleRequest{{Width: -1}, {Height: api.MaxSide + 1}, {Width: 4096, Height: 4096}} {
 		if _, err := sample(t.Context(), req); !errors.Is(err, transport.CodeInvalid) {
 			t.Errorf("sample of %v: got %v", req, err)
 		}

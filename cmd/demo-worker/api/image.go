@@ -40,7 +40,8 @@ type ThumbnailRequest struct {
 
 // SampleRequest says how big the image is that [Sample] draws.
 type SampleRequest struct {
-	// Width and Height are its sides. Zero means 1200 and 900.
+	// Width and Height are its sides, of 4 million pixels at most in all. Zero
+	// means 1200 and 900.
 	Width  int
 	Height int
 }
