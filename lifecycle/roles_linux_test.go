@@ -298,7 +298,7 @@ func runGrow() {
 
 // runNoThread ends as a program does that is linked with C and cannot have another thread.
 func runNoThread() {
-	fmt.Fprintf(os.Stderr, "%s\nSIGABRT: abort\nPC=0x1 m=7 sigcode=18446744073709551610\n", noThread)
+	fmt.Fprintf(os.Stderr, "%s\nSIGABRT: abort\nPC=0x1 m=7 sigcode=18446744073709551610\n", noThread[0])
 	for i := range 10_000 {
 		fmt.Fprintf(os.Stderr, "goroutine %d [running]:\n", i+1)
 	}
