@@ -162,10 +162,18 @@ func (c *poolCall) enter(ctx context.Context) error {
 	return err
 }
 
-// awaitSound waits until a worker has ended the calls that were given up, or is
-// being killed because it does not.
+// awaitSound waits until a worker has ended the calls that were given up. It is
+// an error if it is killed because it does not.
 func (p *Pool) awaitSound(ctx context.Context, s *seat) error {
-	return p.await(ctx, func() bool { return s.suspects == 0 || !s.takes() && s.state != seatLeaving })
+	killed := false
+	err := p.await(ctx, func() bool {
+		killed = s.hung
+		return s.suspects == 0 || killed || s.state == seatEnding
+	})
+	if err == nil && killed {
+		err = fmt.Errorf("%w: %w", ErrBystander, ErrWorkerExited)
+	}
+	return err
 }
 
 // take waits until a ticket is settled.

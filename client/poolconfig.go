@@ -117,7 +117,8 @@ type PoolConfig struct {
 	// MaxRestarts is how many failures in a row the pool takes, within
 	// RestartWindow, before it starts nothing more: calls for which there is no
 	// worker then fail at once with [ErrRestartLimit]. In a row are starts that
-	// fail with none in between that succeeds, and workers that die unasked, each
+	// fail with none in between that succeeds, and workers that die unasked (not
+	// those that leave in order, as after their MaxLifetime), each
 	// started after the one before had died, with none in between that answers a
 	// call. Zero means 10; negative means any number.
 	MaxRestarts int
@@ -192,7 +193,7 @@ func (c *PoolConfig) validate() error {
 	fault(c.Command == nil, "Command is nil")
 	if c.Command != nil {
 		if err := c.Command.Validate(); err != nil {
-			faults = append(faults, fmt.Errorf("Command: %w", err))
+			faults = append(faults, fmt.Errorf("command: %w", err))
 		}
 	}
 	fault(c.Min < 0, "Min of %d is negative", c.Min)

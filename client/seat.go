@@ -1,9 +1,12 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/detached-workers/unref/lifecycle"
 )
 
 // seatState is where a worker of a pool stands in its life.
@@ -181,10 +184,19 @@ func (r *roster) gone(s *seat, reason Reason, err error, now time.Time) {
 	}
 }
 
-// died notes that a worker has died unasked.
+// died notes that a worker has died unasked. One that has left in good order is no
+// failure, unless it does so again and again.
 func (r *roster) died(s *seat, err error, now time.Time) {
+	if orderly(err) && now.Sub(s.ready) >= r.cfg.MinBackoff {
+		return
+	}
 	r.restarts.died(now, s.began, err, r.random())
 	r.noteIfBroken(now)
+}
+
+func orderly(err error) bool {
+	exit, ok := errors.AsType[*lifecycle.ExitError](err)
+	return ok && exit.Orderly() || errors.Is(err, ErrNotListening)
 }
 
 // noteIfBroken notes that failures were too many in a row, the first time.

@@ -159,6 +159,17 @@ func TestPoolEndsNoWorkerBeforeItsNotificationsHaveEnded(t *testing.T) {
 	}
 }
 
+func TestPoolWhoseWorkersLeaveWhenTheirTimeIsOverIsNotBroken(t *testing.T) {
+	t.Parallel()
+	cmd := self()
+	cmd.MaxLifetime = 300 * time.Millisecond
+	p := startPool(t, client.PoolConfig{Min: 1, Max: 1, MaxRestarts: 2, Command: cmd})
+	await(t, "the end of five workers", func() bool { return p.Stats().Ends[client.ReasonExited] == 5 })
+	if _, err := client.Call(limited(t), p, echo, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSubscriptionOnAPoolThatIsLeftEnds(t *testing.T) {
 	t.Parallel()
 	p := startPool(t, client.PoolConfig{Min: 2, Max: 2})

@@ -48,6 +48,10 @@ const (
 	errorLineBytes = 512 // how much of each
 )
 
+// Orderly is whether the worker left by itself as it should: because it was asked to, its time or its owner's was over, or it
+// was over one of its limits. It has cleared away what belonged to it.
+func (e *ExitError) Orderly() bool { return e.left && e.Code == 0 }
+
 // Error says what happened and shows the last 20 lines of output, or the first 20 of a Go crash.
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("worker %s (pid %d) %s after %s", e.Name, e.Pid, e.cause(), round(e.Elapsed))
