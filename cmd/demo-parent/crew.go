@@ -81,6 +81,11 @@ func (c *crew) do(ctx context.Context, f func() (progress bool, err error)) erro
 		if ctx.Err() != nil || !lost(err) {
 			return err
 		}
+		if unready(err) { // of those the pool bears so many in a row, whatever slot they were for
+			c.tell("%s; another one is started", cause(err))
+			attempt--
+			continue
+		}
 		if progress {
 			attempt = 1
 		}

@@ -179,7 +179,7 @@ func TestAWorkerKilledBeforeItWasReadyIsMissedByNobody(t *testing.T) {
 	if err := startCrew(t, cfg).square(t.Context(), 0); err != nil {
 		t.Error(err)
 	}
-	if lines := told.all(); len(lines) != 1 || !strings.Contains(lines[0], "before it was ready; another worker goes on (attempt 2 of 6)") {
+	if lines := told.all(); len(lines) != 1 || !strings.Contains(lines[0], "before it was ready; another one is started") {
 		t.Errorf("the user was told %q, want one line", lines)
 	}
 }

@@ -237,7 +237,7 @@ func TestAServerThatIsStoppedSaysWhichWorkersItHadToForce(t *testing.T) {
 }
 
 // largeSample takes a worker long.
-const largeSample = "/sample.png?width=4000&height=4000"
+const largeSample = "/sample.png?width=2048&height=2048"
 
 func TestARequestThatTakesTooLongIsGivenUp(t *testing.T) {
 	s := startServing(t, "-j", "1", "-timeout", "50ms")
