@@ -24,7 +24,6 @@ type roster struct {
 	lastCall   time.Time // when the last one came
 	closing    bool      // nothing new is taken, and nothing starts
 	broken     bool      // there was an event that says so
-	settled    bool      // nothing can be assigned in the decision to come
 	changes    uint64    // counts what others may wait for
 
 	stats   PoolStats // what was, and of what is now Running and Leases
@@ -65,10 +64,7 @@ type action struct {
 func (r *roster) decide(now time.Time) (actions []action, next time.Time) {
 	r.expireQueue(now)
 	r.noteAges(now)
-	if !r.settled {
-		r.assign(now)
-	}
-	r.settled = false
+	r.assign(now)
 	r.shrink(now)
 	r.retireDue(now)
 	r.endWaiting(now)
@@ -111,7 +107,6 @@ func (r *roster) giveUp(t *ticket, now time.Time) {
 		return
 	}
 	r.queue.remove(t)
-	r.settled = true // nothing has changed for the others
 }
 
 // expireQueue ends the waiting of those whose time is over.

@@ -108,6 +108,33 @@ func TestStickyForgetsTheKeysThatWereUsedLongestAgo(t *testing.T) {
 	}
 }
 
+func TestPoolGoesOnAfterAStrategyHasPanicked(t *testing.T) {
+	panics := false
+	strategy := StrategyFunc(func(key string, workers []Candidate, canGrow bool) int {
+		if panics {
+			panics = false
+			panic("mine")
+		}
+		return LeastBusy().Pick(key, workers, canGrow)
+	})
+	simulate(t, PoolConfig{Min: 1, Max: 1, Strategy: strategy}, func(t *testing.T, p *Pool, f *fakes) {
+		ready(t, p)
+		panics = true
+		func() {
+			defer func() {
+				if recover() != "mine" {
+					t.Error("the panic was swallowed")
+				}
+			}()
+			_, _ = do(t.Context(), p, 0)
+		}()
+		began := time.Now()
+		if mustDo(t, p, 0); time.Since(began) != 0 {
+			t.Errorf("the next call waited %v", time.Since(began))
+		}
+	})
+}
+
 func TestPoolThatIsStickyGrowsForKeysAndKeepsThem(t *testing.T) {
 	simulate(t, PoolConfig{Max: 4, Strategy: Sticky()}, func(t *testing.T, p *Pool, f *fakes) {
 		homes := map[string]int{}
