@@ -21,11 +21,10 @@ type following struct {
 	events chan rawEvent // unbuffered; sent by the followers, and never closed
 	tasks  sync.WaitGroup
 
-	mu       sync.Mutex // protects what follows
-	followed map[poolWorker]struct{}
-	running  int           // followers
-	alone    chan struct{} // closed when there is no follower and will be none
-	over     bool          // there will be no more
+	mu       sync.Mutex              // protects what follows
+	followed map[poolWorker]struct{} // each by one follower
+	alone    chan struct{}           // closed when there is no follower and will be none
+	over     bool                    // there will be no more
 }
 
 // subscribe subscribes to all workers that there are. Those that come later are
@@ -112,8 +111,6 @@ func (f *following) begin(w poolWorker) bool {
 		return false
 	}
 	f.followed[w] = struct{}{}
-	f.running++
-	f.tasks.Add(1)
 	return true
 }
 
@@ -122,14 +119,12 @@ func (f *following) left(w poolWorker) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.followed, w)
-	f.running--
-	f.tasks.Done()
 	f.checkAlone()
 }
 
 // checkAlone says so when there is no follower and will be none; mu is held.
 func (f *following) checkAlone() {
-	if f.over && f.running == 0 {
+	if f.over && len(f.followed) == 0 {
 		select {
 		case <-f.alone:
 		default:
@@ -193,5 +188,6 @@ func (f *following) quit() {
 func (f *following) stop() {
 	f.end()
 	f.quit()
+	<-f.alone // else a follower could still begin
 	f.tasks.Wait()
 }

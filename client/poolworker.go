@@ -34,23 +34,12 @@ type poolWorker interface {
 	rss() int64
 }
 
-func (w *Worker) closeWithin(ctx context.Context) error {
-	if w.attached {
-		w.release()
-		return nil
-	}
-	return w.Stop(ctx)
-}
-
 func (w *Worker) killBecause(reason string, stacks bool) error {
-	w.close()
 	kill := w.proc.KillBecause
 	if stacks {
 		kill = w.proc.KillWithStacks
 	}
-	err := kill(reason)
-	w.await(loggerPatience)
-	return err
+	return w.killBy(func() error { return kill(reason) })
 }
 
 func (w *Worker) inFlight(ctx context.Context) (int64, error) {

@@ -64,6 +64,9 @@ func (s *seat) active() bool { return s.state == seatStarting || s.state == seat
 // another one, but its process is not known to be gone.
 func (s *seat) lost() bool { return s.state == seatEnding && s.why == "" }
 
+// isDue reports whether the worker serves and should be replaced.
+func (s *seat) isDue() bool { return s.takes() && s.due != "" }
+
 // idle reports whether the worker has nothing to do.
 func (s *seat) idle() bool { return s.takes() && s.places == 0 }
 
@@ -85,7 +88,7 @@ func (s *seat) planned() bool {
 // capacity returns how many workers there may be now.
 func (r *roster) capacity() int {
 	for _, s := range r.seats {
-		if s.takes() && s.due != "" || s.planned() {
+		if s.isDue() || s.planned() {
 			return r.cfg.Max + r.cfg.Surge
 		}
 	}
@@ -101,7 +104,7 @@ func (r *roster) startMissing(now time.Time, actions []action) []action {
 	}
 	wanted := r.target
 	if r.cfg.Surge > 0 {
-		wanted += r.count(func(s *seat) bool { return s.takes() && s.due != "" })
+		wanted += r.count((*seat).isDue)
 	}
 	for r.count((*seat).active)+r.count((*seat).lost) < wanted && len(r.seats) < r.capacity() && r.restarts.may(now, r.starting()) {
 		actions = append(actions, action{actStart, r.sit(now)})
@@ -320,7 +323,7 @@ func (r *roster) retireDue(now time.Time) {
 // mostDue returns the worker that is due and has served longest, nil if none is.
 func (r *roster) mostDue() (oldest *seat) {
 	for _, s := range r.seats {
-		if s.takes() && s.due != "" && (oldest == nil || s.ready.Before(oldest.ready)) {
+		if s.isDue() && (oldest == nil || s.ready.Before(oldest.ready)) {
 			oldest = s
 		}
 	}

@@ -149,12 +149,15 @@ func (w *Worker) Process() *lifecycle.Process { return w.proc }
 // within the grace. Of one that was attached it only lets go: the connection
 // is closed, calls in flight fail with [ErrClosed], what the worker has printed
 // so far is logged, and the worker goes on.
-func (w *Worker) Close() error {
+func (w *Worker) Close() error { return w.closeWithin(context.Background()) }
+
+// closeWithin is Close, but kills a worker of our own when ctx ends.
+func (w *Worker) closeWithin(ctx context.Context) error {
 	if w.attached {
 		w.release()
 		return nil
 	}
-	return w.Stop(context.Background())
+	return w.Stop(ctx)
 }
 
 // release ends everything of an attached worker in this process.
@@ -199,13 +202,18 @@ func (w *Worker) Stop(ctx context.Context) error {
 // Kill ends the worker and all processes below it at once, and returns when
 // they are gone.
 func (w *Worker) Kill() error {
-	w.close()
-	err := w.proc.Kill()
-	w.await(loggerPatience)
-	if err != nil {
+	if err := w.killBy(w.proc.Kill); err != nil {
 		return fmt.Errorf("kill worker %s (pid %d): %w", w.Name(), w.Pid(), err)
 	}
 	return nil
+}
+
+// killBy refuses further calls, and returns when kill has ended the worker.
+func (w *Worker) killBy(kill func() error) error {
+	w.close()
+	err := kill()
+	w.await(loggerPatience)
+	return err
 }
 
 // close refuses further calls and reports whether it was the first to do so.

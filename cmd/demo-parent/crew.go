@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/detached-workers/unref/client"
@@ -76,23 +75,22 @@ func bySlot(key string, workers []client.Candidate, _ bool) int {
 // do calls f, which makes its calls to one slot, and again when the worker is lost meanwhile. f does only what is left to
 // do, and says whether it got anything done.
 func (c *crew) do(ctx context.Context, f func() (progress bool, err error)) error {
-	for attempt := 1; ; attempt++ {
+	for attempts := 0; ; {
 		progress, err := f()
 		if ctx.Err() != nil || !lost(err) {
 			return err
 		}
 		if unready(err) { // of those the pool bears so many in a row, whatever slot they were for
 			c.tell("%s; another one is started", cause(err))
-			attempt--
 			continue
 		}
 		if progress {
-			attempt = 1
+			attempts = 0
 		}
-		if attempt == maxAttempts {
+		if attempts++; attempts == maxAttempts {
 			return fmt.Errorf("given up after %d workers, the last of which was lost so: %w", maxAttempts, err)
 		}
-		c.tell("%s; another worker goes on (attempt %d of %d)", cause(err), attempt+1, maxAttempts)
+		c.tell("%s; another worker goes on (attempt %d of %d)", cause(err), attempts+1, maxAttempts)
 	}
 }
 
@@ -117,12 +115,10 @@ func lost(err error) bool {
 
 // cause returns how a worker was lost, without its last words.
 func cause(err error) string {
-	text := err.Error()
 	if exit, ok := errors.AsType[*lifecycle.ExitError](err); ok {
-		text = exit.Error()
+		err = exit
 	}
-	line, _, _ := strings.Cut(text, "\n")
-	return strings.TrimSuffix(line, "; last output:")
+	return firstLine(err)
 }
 
 // close ends the workers if they are ours, at once when ctx has ended, or lets go of them, and returns when that is done.
